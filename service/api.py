@@ -1,0 +1,316 @@
+"""The HTTP face of a classifier: FastAPI, no Ray. `create_api` is all of it, so tests run it in-process."""
+
+import asyncio
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.admission import Gate, Submission, find_images, read_body
+from service.classifier import Classification
+from service.errors import PROBLEMS, BodyTimeout, DeadlineExceeded, ProblemKind, RequestError, problem_kind
+from service.metrics import REJECTIONS, STAGE_IMAGES, STAGE_SECONDS, Metrics
+from service.request_log import log_request
+from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ImageResult, LabelScore, ModelInfo, ModelList, Problem
+from service.settings import Settings
+from vision.errors import ImageError, SightlineError
+
+PAGE = Path(__file__).parent / "page"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class ClassifierLike(Protocol):
+    """What the API needs of a classifier; `service.classifier.Classifier` is one."""
+
+    async def classify(self, data: bytes, k: int, deadline: float) -> Classification:
+        """One encoded image, k labels, a deadline of `time.monotonic()`."""
+        ...
+
+    def check_ready(self) -> None:
+        """Raises NotReady where requests cannot be answered."""
+        ...
+
+    def model_info(self) -> ModelInfo:
+        """What is served."""
+        ...
+
+
+def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics) -> FastAPI:
+    """The application: POST /classify, the page, health, models, documentation.
+
+    Args:
+        classifier: started.
+        settings: limits and deadlines.
+        metrics: where refusals are counted.
+    """
+    api = FastAPI(
+        title="Sightline",
+        summary="Image classification: bytes in, ranked labels out.",
+        version="1",
+        redirect_slashes=False,
+        responses={status: _problem_response(status) for status in (404, 405)},
+    )
+    gate = Gate(settings.max_queued_requests)
+    _handle_errors(api, metrics)
+
+    async def classify(request: Request) -> JSONResponse:
+        started = time.monotonic()
+        with gate.admit():
+            classifier.check_ready()
+            submission = await _receive(request, settings)
+            read_s = time.monotonic() - started
+            metrics.count(STAGE_SECONDS, read_s, stage="read")
+            metrics.count(STAGE_IMAGES, len(submission.images), stage="read")
+            request.state.images = len(submission.images)
+            outcomes = await _classify_all(classifier, submission, settings.request_timeout_s)
+        if submission.single and isinstance(outcomes[0], SightlineError):
+            raise outcomes[0]
+        answer = _answer(classifier.model_info(), request.state.request_id, submission, outcomes)
+        done = [outcome for outcome in outcomes if isinstance(outcome, Classification)]
+        slowest = {stage: max((getattr(one, f"{stage}_s") for one in done), default=0.0) for stage in ("decode", "queue", "inference")}
+        seconds = {"read": read_s, **slowest, "total": time.monotonic() - started}
+        answer["timings_ms"] = {stage: round(1000 * value, 3) for stage, value in seconds.items()}
+        return JSONResponse(answer)
+
+    statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
+    for method in ("POST", "PUT"):
+        api.add_api_route(
+            "/classify",
+            classify,
+            methods=[method],
+            operation_id=f"classify_{method.lower()}",
+            summary="Labels one image or several" + (", as curl -T sends them" if method == "PUT" else ""),
+            response_model=ClassifyResponse,
+            responses={status: _problem_response(status) for status in statuses},
+            openapi_extra={"requestBody": _REQUEST_BODY, "parameters": [_TOP_K_PARAMETER]},
+        )
+
+    @api.get("/health/live", summary="The process answers", response_model=Health)
+    async def live() -> Health:
+        return Health(status="live")
+
+    @api.get(
+        "/health/ready",
+        summary="The golden samples have passed through the real batch path, and batches move",
+        response_model=Health,
+        responses={503: _problem_response(503)},
+    )
+    async def ready() -> Health:
+        classifier.check_ready()
+        return Health(status="ready")
+
+    @api.get("/models", summary="What is served", response_model=ModelList)
+    async def models() -> ModelList:
+        return ModelList(models=[classifier.model_info()])
+
+    @api.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY, "cache-control": "no-cache"})
+
+    api.mount("/page", StaticFiles(directory=PAGE))
+    api.add_middleware(_RequestEnvelope)
+    return api
+
+
+async def _receive(request: Request, settings: Settings) -> Submission:
+    """Reads the body in time and finds the images in it."""
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            body = await read_body(request.stream(), request.headers, settings.max_body_bytes)
+    except TimeoutError:
+        raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
+    return await find_images(body, request.headers, request.query_params.get("top_k"), settings.max_images_per_request)
+
+
+async def _classify_all(classifier: ClassifierLike, submission: Submission, timeout_s: float) -> list[Classification | SightlineError]:
+    """Every image's answer or error, in order, within the deadline; an image that fails harms no other."""
+    deadline = time.monotonic() + timeout_s
+
+    async def one(image: bytes) -> Classification | SightlineError:
+        try:
+            return await classifier.classify(image, submission.top_k, deadline)
+        except (ImageError, RequestError) as error:
+            return error
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.gather(*(one(image) for image in submission.images))
+    except TimeoutError:
+        raise DeadlineExceeded(f"There was no answer within {timeout_s:g} s.") from None
+
+
+def _answer(model: ModelInfo, request_id: str, submission: Submission, outcomes: list[Classification | SightlineError]) -> dict[str, Any]:
+    results = []
+    for filename, outcome in zip(submission.filenames, outcomes, strict=True):
+        if isinstance(outcome, Classification):
+            predictions = [LabelScore(label=label, score=round(score, 6)) for label, score in outcome.predictions]
+            result = ImageResult(filename=filename, width=outcome.width, height=outcome.height, predictions=predictions)
+        else:
+            result = ImageResult(filename=filename, problem=_problem(outcome.code, problem_kind(outcome), str(outcome), request_id))
+        results.append(result.model_dump(exclude_none=True))
+    return {"model": model.name, "version": model.version, "digest": model.digest, "request_id": request_id, "results": results}
+
+
+def _problem(code: str, kind: ProblemKind, detail: str, request_id: str) -> Problem:
+    return Problem(
+        type=f"urn:sightline:problem:{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=code,
+        remedy=kind.remedy,
+        request_id=request_id,
+    )
+
+
+def _problem_answer(request: Request, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    kind = PROBLEMS[code]
+    request.state.code = code
+    headers = dict(headers or {})
+    if kind.retry_after_s is not None:
+        headers["retry-after"] = str(kind.retry_after_s)
+    problem = _problem(code, kind, detail, request.state.request_id)
+    return JSONResponse(problem.model_dump(), kind.status, headers, media_type="application/problem+json")
+
+
+def _handle_errors(api: FastAPI, metrics: Metrics) -> None:
+    """Every failure becomes a problem document: ours, FastAPI's own, and what nobody expected."""
+
+    @api.exception_handler(SightlineError)
+    async def refused(request: Request, error: SightlineError) -> JSONResponse:
+        if isinstance(error, RequestError):
+            metrics.count(REJECTIONS, reason=error.code)
+        return _problem_answer(request, error.code, str(error))
+
+    @api.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(
+            error.status_code, "malformed_request" if error.status_code < 500 else "internal_error"
+        )
+        headers = dict(error.headers or {})
+        if code == "method_not_allowed":  # Starlette lists the methods of the first route at this path only
+            routes = [route for route in api.routes if getattr(route, "path", None) == request.url.path]
+            headers["allow"] = ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
+        return _problem_answer(request, code, PROBLEMS[code].title + ".", headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _problem_answer(request, "invalid_parameter", f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+
+
+class _RequestEnvelope:
+    """Around every request: its id, the security headers, the log line, and the last answer to an unexpected error.
+
+    Plain ASGI, because Starlette's function middleware costs a task and a queue a request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.monotonic()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id = _request_id(scope)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        failure: BaseException | None = None
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            failure = error
+            if not status:
+                detail = "An unexpected error; the server's log has it under this request_id."
+                await _problem_answer(Request(scope), "internal_error", detail)(scope, receive, send_with_headers)
+        finally:
+            if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
+                log_request(
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"][:200],
+                    status=status,
+                    code=state.get("code"),
+                    images=state.get("images", 0),
+                    duration_ms=round(1000 * (time.monotonic() - started), 2),
+                    **({"error": repr(failure)[:1000]} if failure is not None else {}),
+                )
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's, where it is safe to repeat; else a fresh one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: str = value.decode("latin-1")
+            return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return uuid.uuid4().hex
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    """OpenAPI: the problems that this status can mean, each with an example."""
+    examples = {
+        code: {"value": _problem(code, kind, kind.title + ".", "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e").model_dump()}
+        for code, kind in PROBLEMS.items()
+        if kind.status == status
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": " · ".join(PROBLEMS[code].title for code in examples),
+        "model": Problem,
+        "content": {"application/problem+json": {"schema": schema, "examples": examples}},
+    }
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_REQUEST_BODY = {
+    "required": True,
+    "description": "What the bytes are decides: an image's own bytes are an image whatever the Content-Type says.",
+    "content": {
+        **{f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp", "gif", "bmp")},
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "top_k": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
+                },
+                "required": ["image"],
+            }
+        },
+        "application/json": {"schema": ClassifyRequest.model_json_schema()},
+    },
+}
+_TOP_K_PARAMETER = {
+    "name": "top_k",
+    "in": "query",
+    "description": "How many labels an image gets.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": 5},
+}

@@ -1,0 +1,59 @@
+"""The composition root: settings → a Ray Serve application with the ingress and the model in one deployment.
+
+Postponed annotations stay off in this file: Ray validates the builder's argument by its annotation, and passes a plain dict
+where that is a string.
+"""
+
+from fastapi import FastAPI
+from ray import serve
+
+from service.api import create_api
+from service.classifier import Classifier
+from service.metrics import RayMetrics
+from service.request_log import start_request_log
+from service.settings import Settings
+from vision.bundle.store import find_bundle, load_bundle
+
+APPLICATION = "sightline"
+
+
+def build_app(settings: Settings) -> serve.Application:
+    """The application that these settings describe; `serve.run` starts it.
+
+    Each replica loads and proves the bundle itself; one that cannot never gets a request.
+    """
+    deployment: serve.Deployment = ImageClassifier.options(  # type: ignore[attr-defined]  # the decorator makes it a Deployment
+        num_replicas=settings.replicas,
+        # Our own gate refuses first, with a problem document; Ray's refusal would be plain text.
+        max_ongoing_requests=2 * settings.max_queued_requests + 16,
+        graceful_shutdown_timeout_s=settings.request_timeout_s + 5,
+    )
+    application: serve.Application = deployment.bind(settings)
+    return application
+
+
+@serve.deployment(
+    max_constructor_retry_count=1,  # a bundle that was refused once is refused again
+    health_check_period_s=5,
+    health_check_timeout_s=15,
+    graceful_shutdown_wait_loop_s=0.5,
+    ray_actor_options={"num_cpus": 0},  # Ray only counts CPUs; the engine's and the decoders' threads decide
+)
+@serve.ingress()
+class ImageClassifier:
+    """One replica: a classifier and the API in front of it, on one event loop."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+        self._settings = settings
+        self._log = start_request_log(settings.log_file)
+        self._metrics = RayMetrics()
+        self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
+        await self._classifier.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray calls this after the constructor."""
+        return create_api(self._classifier, self._settings, self._metrics)
+
+    async def check_health(self) -> None:
+        """Ray replaces the replica when this raises."""
+        self._classifier.check_ready()

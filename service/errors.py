@@ -1,0 +1,144 @@
+"""Every way in which a request can fail, and the one table from error to status.
+
+The image's own errors come from `vision.errors`; these are the request's:
+
+    RequestError
+    ├── MalformedRequest     malformed_request      400  the body is not what its type says
+    ├── MissingImage         missing_image          400  there is no image in it
+    ├── BodyTimeout          body_timeout           408  the body did not arrive in time
+    ├── BodyTooLarge         body_too_large         413  over max_body_bytes; the rest is not read
+    ├── TooManyImages        too_many_images        413  over max_images_per_request
+    ├── UnsupportedEncoding  unsupported_encoding   415  a compressed body
+    ├── InvalidParameter     invalid_parameter      422  e.g. top_k
+    ├── InferenceFailed      inference_failed       500  the engine failed on this image, alone
+    ├── Overloaded           overloaded             503  max_queued_requests are held already
+    ├── NotReady             not_ready              503  the golden samples have not passed yet
+    └── DeadlineExceeded     deadline_exceeded      504  not answered within request_timeout_s
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vision.errors import SightlineError
+
+
+class RequestError(SightlineError):
+    """A request that cannot be answered. The message says what was found and what would be accepted."""
+
+
+class MalformedRequest(RequestError):
+    """The body is not what its type says."""
+
+    code = "malformed_request"
+
+
+class MissingImage(RequestError):
+    """There is no image in the request."""
+
+    code = "missing_image"
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive in time."""
+
+    code = "body_timeout"
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit; what is over it was not read."""
+
+    code = "body_too_large"
+
+
+class TooManyImages(RequestError):
+    """More images than one request may hold."""
+
+    code = "too_many_images"
+
+
+class UnsupportedEncoding(RequestError):
+    """A compressed body."""
+
+    code = "unsupported_encoding"
+
+
+class InvalidParameter(RequestError):
+    """A parameter is unknown or out of range."""
+
+    code = "invalid_parameter"
+
+
+class InferenceFailed(RequestError):
+    """The engine failed on this image when it was tried alone."""
+
+    code = "inference_failed"
+
+
+class Overloaded(RequestError):
+    """As many requests are held as may be."""
+
+    code = "overloaded"
+
+
+class NotReady(RequestError):
+    """The replica has not proved its bundle yet, or its batches have stopped moving."""
+
+    code = "not_ready"
+
+
+class DeadlineExceeded(RequestError):
+    """The answer was not there in time."""
+
+    code = "deadline_exceeded"
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """One row of the table.
+
+    Attributes:
+        status: of HTTP.
+        title: the same for every problem of this kind.
+        remedy: what the client can do.
+        retry_after_s: sent as Retry-After where trying again helps.
+    """
+
+    status: int
+    title: str
+    remedy: str
+    retry_after_s: int | None = None
+
+
+_SEND_AN_IMAGE = "Send the bytes of a JPEG, PNG, WebP, GIF or BMP as the body, as multipart/form-data, or base64 in JSON."
+_SMALLER = "Scale the image down or compress it more; the limits are in this server's settings."
+
+PROBLEMS: Mapping[str, ProblemKind] = {
+    "empty": ProblemKind(400, "The image is empty", _SEND_AN_IMAGE),
+    "not_an_image": ProblemKind(415, "The bytes are not an image", _SEND_AN_IMAGE),
+    "unsupported_format": ProblemKind(415, "The image format is not supported", "Convert the image to JPEG, PNG, WebP, GIF or BMP."),
+    "too_many_bytes": ProblemKind(413, "The image has too many bytes", _SMALLER),
+    "too_many_pixels": ProblemKind(413, "The image has too many pixels", _SMALLER),
+    "truncated": ProblemKind(422, "The image is cut off", "Send the whole file; check that the upload was complete."),
+    "corrupt": ProblemKind(422, "The image is damaged", "Open the image in a viewer and save it again."),
+    "malformed_request": ProblemKind(400, "The request is malformed", _SEND_AN_IMAGE),
+    "missing_image": ProblemKind(400, "The request holds no image", _SEND_AN_IMAGE),
+    "body_timeout": ProblemKind(408, "The body did not arrive in time", "Send the body without pauses, or a smaller one."),
+    "body_too_large": ProblemKind(413, "The request body is too large", "Send fewer or smaller images in one request."),
+    "too_many_images": ProblemKind(413, "The request holds too many images", "Split it into several requests."),
+    "unsupported_encoding": ProblemKind(
+        415, "The body is compressed", "Send the body without Content-Encoding; images are compressed already."
+    ),
+    "invalid_parameter": ProblemKind(422, "A parameter cannot be used", "Correct the parameter that the detail names."),
+    "not_found": ProblemKind(404, "There is nothing at this path", "POST images to /classify; /docs lists every path."),
+    "method_not_allowed": ProblemKind(405, "This path does not take this method", "Use a method that the Allow header lists."),
+    "inference_failed": ProblemKind(500, "The model failed on this image", "Report the request_id to whoever runs this server."),
+    "internal_error": ProblemKind(500, "Something went wrong in the server", "Report the request_id to whoever runs this server."),
+    "overloaded": ProblemKind(503, "The server is overloaded", "Try again after the seconds in Retry-After.", retry_after_s=1),
+    "not_ready": ProblemKind(503, "The server is not ready", "Try again after the seconds in Retry-After.", retry_after_s=1),
+    "deadline_exceeded": ProblemKind(504, "The answer took too long", "Try again; send fewer images in one request."),
+}
+
+
+def problem_kind(error: SightlineError) -> ProblemKind:
+    """The row for an error; every error that a request can meet has one."""
+    return PROBLEMS[error.code]

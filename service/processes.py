@@ -1,0 +1,114 @@
+"""Leaves nothing behind: finds every process that a run has started, and ends it, also after a run that was killed.
+
+Each run puts a mark into the environment of everything below it: its own pid, start time and folder. A process that bears
+the mark of a run that is no longer alive is an orphan. Ray's daemons, its workers and HAProxy all inherit the mark.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+RUN_VARIABLE = "SIGHTLINE_RUN"
+_FOLDER_PREFIX = "sightline-run-"
+_MARK_FILE = "mark"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class RunMark:
+    """Who a process belongs to.
+
+    Attributes:
+        pid: of the supervisor.
+        started: its start time, in clock ticks since boot, so that a reused pid is not mistaken for it.
+        folder: the run's temporary folder.
+    """
+
+    pid: int
+    started: int
+    folder: Path
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The mark that `str` gave, or None for anything else."""
+        pid, _, rest = text.partition(":")
+        started, _, folder = rest.partition(":")
+        return cls(int(pid), int(started), Path(folder)) if pid.isdigit() and started.isdigit() and folder else None
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.started}:{self.folder}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor still runs."""
+        return _start_ticks(self.pid) == self.started
+
+
+def begin_run() -> RunMark:
+    """Makes the temporary folder of a run that this process supervises."""
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    mark = RunMark(os.getpid(), _start_ticks(os.getpid()) or 0, folder)
+    (folder / _MARK_FILE).write_text(str(mark))
+    return mark
+
+
+def end_run(mark: RunMark) -> int:
+    """Kills every process of one run, but not the caller, and removes its folder; says how many there were."""
+    ended = _kill([process for process, found in _marked() if found == mark and process.pid != os.getpid()])
+    shutil.rmtree(mark.folder, ignore_errors=True)
+    return ended
+
+
+def end_orphans() -> int:
+    """Kills every process whose run is no longer alive, and removes such runs' folders; says how many processes there were."""
+    ended = _kill([process for process, mark in _marked() if not mark.alive])
+    for file in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*/{_MARK_FILE}"):
+        with contextlib.suppress(OSError):  # another user's
+            mark = RunMark.parse(file.read_text())
+            if mark is not None and mark.folder == file.parent and not mark.alive:
+                shutil.rmtree(file.parent, ignore_errors=True)
+    return ended
+
+
+def die_with_parent() -> None:
+    """From now on this process gets SIGTERM when its parent ends, however that ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before the call
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _marked() -> Iterator[tuple[psutil.Process, RunMark]]:
+    for process in psutil.process_iter():
+        try:
+            mark = RunMark.parse(process.environ().get(RUN_VARIABLE, ""))
+        except (psutil.Error, OSError):
+            continue  # another user's, or gone
+        if mark is not None:
+            yield process, mark
+
+
+def _kill(processes: list[psutil.Process]) -> int:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+    return len(processes)
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat, or None where the process is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

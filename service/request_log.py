@@ -1,0 +1,58 @@
+"""One JSON line a request, written by a thread so that a slow reader delays no answer."""
+
+import contextlib
+import json
+import logging
+import queue
+import sys
+import time
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+
+REQUESTS = logging.getLogger("sightline.requests")
+# Lines that may wait for the writer; beyond them lines are dropped, never requests.
+_MAX_WAITING = 10_000
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's fields, with time and level."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
+        fields = {"time": stamp, "level": record.levelname.lower(), "event": record.getMessage(), **getattr(record, "fields", {})}
+        return json.dumps(fields, ensure_ascii=True, separators=(",", ":"))
+
+
+class _DroppingHandler(QueueHandler):
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Drops the line where the writer is too far behind."""
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Nothing is pickled, so nothing needs to be flattened."""
+        return record
+
+
+def start_request_log(file: Path | None) -> QueueListener:
+    """Starts the writer.
+
+    Args:
+        file: appended to; a named pipe will do. None writes to standard error.
+
+    Returns:
+        The writer; its `stop` writes what still waits.
+    """
+    target: logging.Handler = logging.FileHandler(file) if file is not None else logging.StreamHandler(sys.stderr)
+    target.setFormatter(_JsonLines())
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_WAITING)
+    REQUESTS.handlers = [_DroppingHandler(waiting)]
+    REQUESTS.propagate = False
+    REQUESTS.setLevel(logging.INFO)
+    writer = QueueListener(waiting, target)
+    writer.start()
+    return writer
+
+
+def log_request(**fields: object) -> None:
+    """One line; the fields must be what JSON can hold."""
+    REQUESTS.info("request", extra={"fields": fields})

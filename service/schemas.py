@@ -1,0 +1,158 @@
+"""What goes over the wire: the JSON request, the answer, the problem."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_TOP_K = 5
+MAX_TOP_K = 1000
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+
+
+class ClassifyRequest(BaseModel):
+    """The JSON form of a request: exactly one of `image` and `images`."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"image": "iVBORw0KGgo…", "top_k": 3}]}
+    )
+
+    image: str | None = None
+    """One image, base64."""
+    images: list[str] | None = None
+    """Several images, base64 each."""
+    top_k: TopK | None = None
+    """How many labels an image gets; 5 where nothing is said."""
+
+
+class LabelScore(BaseModel):
+    """One ranked label."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    label: str
+    """The category."""
+    score: Annotated[float, Field(ge=0, le=1)]
+    """Its calibrated probability."""
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a stable code and what the client can do."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:sightline:problem:truncated",
+                    "title": "The image is cut off",
+                    "status": 422,
+                    "detail": "The PNG file ends too early; send all of its bytes.",
+                    "code": "truncated",
+                    "remedy": "Send the whole file; check that the upload was complete.",
+                    "request_id": "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e",
+                }
+            ]
+        },
+    )
+
+    type: str
+    """A URN that ends in the code."""
+    title: str
+    """The same for every problem of this code."""
+    status: int
+    """The status of HTTP."""
+    detail: str
+    """What was found this time, and what would be accepted."""
+    code: str
+    """Stable; programs may decide by it."""
+    remedy: str
+    """What the client can do."""
+    request_id: str
+    """The same as in the header x-request-id and in the server's log."""
+
+
+class ImageResult(BaseModel):
+    """The answer for one image: predictions, or the problem that this image alone has."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    filename: str | None = None
+    """As the client named it, where it did."""
+    width: int | None = None
+    """Pixels, as the image stands upright."""
+    height: int | None = None
+    """Pixels, as the image stands upright."""
+    predictions: list[LabelScore] | None = None
+    """The best first."""
+    problem: Problem | None = None
+    """Why this image has no predictions, where others in the request have."""
+
+
+class ClassifyResponse(BaseModel):
+    """The answer to POST /classify; results are in the order of the images."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "digits",
+                    "version": 1,
+                    "digest": "3b5d54ecfa3b",
+                    "request_id": "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e",
+                    "results": [
+                        {"width": 280, "height": 280, "predictions": [{"label": "7", "score": 0.998}, {"label": "1", "score": 0.001}]}
+                    ],
+                    "timings_ms": {"read": 0.2, "decode": 1.9, "queue": 0.1, "inference": 0.6, "total": 3.1},
+                }
+            ]
+        },
+    )
+
+    model: str
+    """The model's name."""
+    version: int
+    """The model's version."""
+    digest: str
+    """The first 12 digits of the manifest's sha256: exactly these weights, categories and preprocessing."""
+    request_id: str
+    """The same as in the header x-request-id."""
+    results: list[ImageResult]
+    """One an image."""
+    timings_ms: dict[str, float]
+    """Milliseconds: read (the body), decode (with resizing), queue, inference: the slowest image's; and total."""
+
+
+class ModelInfo(BaseModel):
+    """What is served."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """The model's name."""
+    version: int
+    """The model's version."""
+    digest: str
+    """See ClassifyResponse."""
+    architecture: str
+    """The network."""
+    engine: str
+    """Engine, device and precision."""
+    categories: list[str]
+    """In the order of the network's outputs."""
+    preprocessing: str
+    """What happens to an image before the network sees it."""
+    metrics: dict[str, float]
+    """Measured on held-out images when it was trained."""
+
+
+class ModelList(BaseModel):
+    """The answer to GET /models."""
+
+    models: list[ModelInfo]
+
+
+class Health(BaseModel):
+    """The answer of the health checks where they pass."""
+
+    status: str

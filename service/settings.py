@@ -1,0 +1,97 @@
+"""Every knob of the service: type, bound, unit. Read from SIGHTLINE_* once, at start; an unknown name is refused."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vision.errors import SightlineError
+from vision.image import DecodeLimits
+
+PREFIX = "SIGHTLINE_"
+# What `service run` tells the processes below it; no setting of a person's.
+INTERNAL = frozenset({"SIGHTLINE_RUN"})
+
+
+class SettingsError(SightlineError):
+    """A setting is unknown or out of range. The message names it and what would be accepted."""
+
+    code = "settings_error"
+
+
+class Settings(BaseSettings):
+    """The service's settings; each is an environment variable, upper-case, with the prefix SIGHTLINE_."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    models_dir: Path = Path("models")
+    """The folder that holds NAME/VERSION."""
+    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(/[1-9][0-9]{0,8})?$")] | None = None
+    """`NAME` for its highest version, `NAME/VERSION` for one; not needed where there is one model only."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Anything but loopback belongs behind an edge proxy."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """The port to listen on."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """The port of the Prometheus metrics; 0 takes a free one, which is printed at start."""
+
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    """`auto`: torch on a GPU, else OpenVINO, else torch."""
+    engine_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """CPU threads of one inference; 0 takes as many as this process may use."""
+    decode_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Threads that decode and resize images; 0 takes as many as this process may use."""
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that each hold the model and answer requests."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Images in one inference."""
+    max_queued_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
+    """Requests that a replica holds at a time, waiting or running; one more is answered with 503 and Retry-After."""
+    request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
+    """Seconds from the last byte of the request to the answer; past them it is 504, and what still waits never runs."""
+    body_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 30.0
+    """Seconds that a client may take to send the body; past them it is 408."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 16 * 2**20
+    """Bytes of a request's body."""
+    max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
+    """Images in one request."""
+    max_image_bytes: Annotated[int, Field(ge=1024, le=256 * 2**20)] = 16 * 2**20
+    """Bytes of one encoded image."""
+    max_image_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = 25_000_000
+    """Width × height of one image."""
+    max_image_side_px: Annotated[int, Field(ge=1, le=65_535)] = 10_000
+    """Pixels of one image's longer side."""
+
+    log_file: Path | None = None
+    """The file, or named pipe, that gets one JSON line a request; none writes to standard error."""
+
+    @classmethod
+    def from_environment(cls, **overrides: Any) -> Self:
+        """The settings of this process, with overrides on top.
+
+        Raises:
+            SettingsError: a SIGHTLINE_ variable that there is no setting for, or a value out of range.
+        """
+        known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
+        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known | INTERNAL)
+        if unknown:
+            raise SettingsError(f"There is no setting {', '.join(unknown)}; there are: {', '.join(sorted(known))}.")
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            problems = (f"{PREFIX}{str(item['loc'][0]).upper()} is {item['input']!r}: {item['msg']}" for item in error.errors())
+            raise SettingsError("; ".join(problems) + ".") from error
+
+    @property
+    def decode_limits(self) -> DecodeLimits:
+        """What one image may cost."""
+        return DecodeLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
+
+    def threads(self, setting: int) -> int:
+        """A number of threads, with 0 meaning the processors that this process may run on."""
+        return setting or len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""Labelled images → bundle. Imports `vision`, never `service`. Importing it does nothing."""

@@ -1,0 +1,42 @@
+"""Writes the run to disk after each epoch, so that a killed one can go on."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.callbacks.base import Logs, Monitor
+from training.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from training.trainer import Trainer
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+
+
+class ModelCheckpoint(Monitor):
+    """Keeps FOLDER/last.safetensors after each epoch and FOLDER/best.safetensors after each better one.
+
+    Give it last: what it writes must hold what the other callbacks have decided in this epoch.
+
+    Args:
+        folder: made where it is missing.
+        monitor: a key of the epoch's logs.
+        mode: `min` or `max`.
+    """
+
+    def __init__(self, folder: Path, monitor: str = "val_loss", mode: str = "min") -> None:
+        super().__init__(monitor, mode)
+        self.folder = folder
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """Writes `last`, and copies it where this epoch is the best."""
+        value = self.value(logs)
+        better = self.improves(value)
+        if better:
+            self.best = value
+        save_checkpoint(self.folder / LAST, trainer.state_dict())
+        if better:
+            staging = self.folder / f".{BEST}"
+            shutil.copyfile(self.folder / LAST, staging)
+            staging.replace(self.folder / BEST)

@@ -1,0 +1,133 @@
+"""The whole journey in one place: files → split → phases → temperature → metrics → bundle."""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from training.augmentation import AUGMENTATIONS
+from training.calibration import fit_temperature
+from training.callbacks import Callback, EarlyStopping, ModelCheckpoint, Progress, ReduceLROnPlateau
+from training.config import TrainConfig
+from training.datasets import ImageSet, find_images, load_images, stratified_split
+from training.export import choose_golden, export_bundle
+from training.finetuning import load_backbone
+from training.metrics import accuracy, negative_log_likelihood
+from training.trainer import Trainer
+from vision.architectures import build_model
+from vision.bundle.manifest import ArchitectureEntry
+from vision.bundle.store import Bundle
+from vision.errors import SightlineError
+
+
+class OutputError(SightlineError):
+    """`--out` cannot name a model."""
+
+    code = "output_error"
+
+
+@dataclass(frozen=True)
+class TrainedParts:
+    """The three parts of the data, decoded."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+
+def train_bundle(data: Path, out: Path, config: TrainConfig, console: Console) -> Bundle:
+    """Trains on a folder of labelled images and saves models/NAME/VERSION.
+
+    Args:
+        data: one folder of images a category.
+        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`.
+        config: every setting of the run.
+        console: where progress is shown.
+
+    Raises:
+        SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
+    """
+    _check_name(out)
+    found = find_images(data)
+    split = stratified_split(found, config.val_share, config.test_share, config.seed)
+    preprocessing = config.resolved_preprocessing
+    console.print(f"{len(found.files)} images of {len(found.categories)} categories. {preprocessing.describe()}", highlight=False)
+    images = load_images(found, preprocessing, shown(console, "decoding"))
+    parts = TrainedParts(*(images.subset(part) for part in (split.train, split.val, split.test)))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory(prefix="sightline-run-") as run:
+        callbacks = [*choosing_callbacks(config), Progress(console), ModelCheckpoint(Path(run), **_monitor(config))]
+        trainer = fit(config, len(found.categories), parts.train, parts.val, callbacks, device)
+    temperature = fit_temperature(trainer.predict(parts.val.images), parts.val.labels)
+    logits = trainer.predict(parts.test.images)
+    metrics = {
+        "test_acc@1": accuracy(logits, parts.test.labels),
+        "test_nll_before_temperature": negative_log_likelihood(logits, parts.test.labels),
+        "test_nll": negative_log_likelihood(logits, parts.test.labels, temperature),
+    }
+    counts = {"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)}
+    return export_bundle(
+        out,
+        trainer.model,
+        architecture=ArchitectureEntry(name=config.arch, arguments=config.arch_arguments),
+        categories=found.categories,
+        preprocessing=preprocessing,
+        temperature=temperature,
+        metrics=metrics,
+        golden_files=choose_golden([found.files[index] for index in split.test], logits),
+        data={"sha256": found.fingerprint(), "images": counts},
+        config=config.model_dump(mode="json"),
+    )
+
+
+def fit(config: TrainConfig, num_classes: int, train: ImageSet, val: ImageSet, callbacks: list[Callback], device: str = "cpu") -> Trainer:
+    """Builds the network, fills its backbone where there are weights, and trains it through its phases."""
+    torch.manual_seed(config.seed)  # of the initial weights
+    model = build_model(config.arch, num_classes, **config.arch_arguments)
+    if config.weights != "none":
+        load_backbone(model, Path(config.weights))
+    trainer = Trainer(
+        model,
+        config.resolved_preprocessing,
+        train,
+        val,
+        callbacks,
+        batch_size=config.batch_size,
+        augmentation=AUGMENTATIONS[config.augmentation],
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        seed=config.seed,
+        device=device,
+    )
+    trainer.fit(config.phases(model))
+    return trainer
+
+
+def choosing_callbacks(config: TrainConfig) -> list[Callback]:
+    """The callbacks that decide when a phase ends, with which weights, and how fast it learns."""
+    return [
+        EarlyStopping(config.stop_patience, **_monitor(config)),
+        ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config)),
+    ]
+
+
+def _monitor(config: TrainConfig) -> dict[str, Any]:
+    return {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
+
+
+def _check_name(out: Path) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", out.name):
+        raise OutputError(f"--out is {out}; its last part names the model: 1 to 63 of a-z, 0-9, - and _, e.g. models/flowers.")
+
+
+def shown(console: Console, what: str) -> Callable[[Iterable[int], int], Iterable[int]]:
+    """A bar on a terminal, nothing elsewhere: lines would only fill a log."""
+    if not console.is_terminal:
+        return lambda items, _: items
+    return lambda items, total: track(items, description=what, total=total, console=console, transient=True)

@@ -1,0 +1,63 @@
+"""Golden samples: real images that a bundle carries with the probabilities that must come out of them.
+
+They bind everything that can disagree between training and serving: decoder, resize, normalisation, weights, engine,
+temperature and the order of the categories. An engine that cannot reproduce them is not used; a replica that cannot
+reproduce them does not become ready.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_SAMPLES = 8
+# The largest difference of a probability that is allowed. float32 engines differ by about 1e-6; bfloat16 keeps 8 bits of
+# mantissa, which on trained classifiers moves a probability by up to about 0.01. A wrong mean, a swapped channel or a
+# permuted category moves it by far more.
+TOLERANCE = 0.02
+
+
+class GoldenExpectation(BaseModel):
+    """golden/expected.json: the files beside it and the calibrated float32 probabilities of the torch engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tolerance: Annotated[float, Field(gt=0, le=0.1)]
+    probabilities: Annotated[dict[str, list[float]], Field(min_length=1, max_length=MAX_SAMPLES)]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The samples, loaded.
+
+    Attributes:
+        names: file names in golden/, in order.
+        images: the encoded images, as a client would send them.
+        probabilities: (samples, classes), each row adding up to 1.
+        tolerance: the largest allowed difference of a probability, 0 to 0.1.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[bytes, ...]
+    probabilities: npt.NDArray[np.float64]
+    tolerance: float
+
+    def difference(self, probabilities: npt.NDArray[np.floating]) -> str | None:
+        """What is wrong with these (samples, classes) probabilities, or None where they reproduce the expected ones."""
+        if probabilities.shape != self.probabilities.shape:
+            return f"the answer has shape {probabilities.shape}, expected {self.probabilities.shape}"
+        if not np.isfinite(probabilities).all():
+            return "the answer holds values that are not finite"
+        apart = np.abs(probabilities - self.probabilities).max(axis=1)
+        worst = int(apart.argmax())
+        if apart[worst] > self.tolerance:
+            return f"golden/{self.names[worst]} differs by {apart[worst]:.4f} in a probability, at most {self.tolerance} is allowed"
+        # Within the tolerance a near tie may turn; a clear winner may not.
+        ranked = np.sort(self.probabilities, axis=1)
+        clear = ranked[:, -1] - ranked[:, -2] > 2 * self.tolerance
+        turned = clear & (probabilities.argmax(axis=1) != self.probabilities.argmax(axis=1))
+        if turned.any():
+            return f"golden/{self.names[int(turned.argmax())]} gets another label"
+        return None

@@ -1,0 +1,88 @@
+"""What runs the network: (N, H, W, C) uint8 → (N, classes) float32 logits, the same through every engine.
+
+`load_engine` picks and proves one; nobody else names an engine class. Importing this imports neither torch nor OpenVINO.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vision.bundle.manifest import OPENVINO_FILE
+from vision.bundle.store import Bundle
+from vision.errors import EngineUnavailable, GoldenMismatch
+from vision.image import DecodeLimits, Pixels, decode
+from vision.prediction import probabilities
+
+EngineName = Literal["auto", "openvino", "torch"]
+
+
+class Engine(Protocol):
+    """One compiled network. `infer` is called by one thread at a time.
+
+    Attributes:
+        description: engine, device and precision, e.g. `openvino-cpu-bf16`.
+    """
+
+    description: str
+
+    def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
+        """(N, H, W, C) uint8, N at least 1 → (N, classes) logits."""
+        ...
+
+
+def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLimits) -> Engine:
+    """The fastest engine that reproduces the bundle's golden samples here.
+
+    Args:
+        bundle: verified.
+        name: `auto` takes a GPU through torch where there is one, else OpenVINO where the bundle brings it, else torch.
+        threads: CPU threads for one inference, at least 1.
+        limits: for decoding the golden samples.
+
+    Raises:
+        EngineUnavailable: the engine asked for cannot run this bundle.
+        GoldenMismatch: no precision of the engine reproduces the golden samples.
+    """
+    failures = []
+    for engine in _candidates(bundle, name, threads):
+        difference = golden_difference(bundle, engine, limits)
+        if difference is None:
+            return engine
+        failures.append(f"{engine.description}: {difference}")
+    raise GoldenMismatch(str(bundle.path), "no engine reproduces the golden samples: " + "; ".join(failures) + ".")
+
+
+def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> str | None:
+    """What is wrong with the engine's answers to the golden samples, or None where they are right."""
+    images = np.stack([bundle.manifest.preprocessing.apply(decode(image, limits)) for image in bundle.golden.images])
+    return bundle.golden.difference(probabilities(engine.infer(images), bundle.manifest.temperature))
+
+
+def warm(engine: Engine, shape: tuple[int, int, int], max_batch_size: int) -> None:
+    """Runs every batch size once, so that no request pays for a first run. `shape` is (H, W, C)."""
+    for size in range(1, max_batch_size + 1):
+        engine.infer(np.zeros((size, *shape), dtype=np.uint8))
+
+
+def _candidates(bundle: Bundle, name: EngineName, threads: int) -> Iterable[Engine]:
+    has_openvino = OPENVINO_FILE in bundle.manifest.files
+    if name == "openvino" and not has_openvino:
+        raise EngineUnavailable(f"{bundle.path} brings no {OPENVINO_FILE}; train it again, or use SIGHTLINE_ENGINE=torch.")
+    if name == "openvino" or (name == "auto" and has_openvino and not _has_gpu()):
+        from vision.engines.openvino_engine import OpenVinoEngine, precisions
+
+        for precision in precisions():
+            yield OpenVinoEngine(bundle, precision, threads)
+    else:
+        from vision.engines.torch_engine import TorchEngine
+
+        yield TorchEngine(bundle, threads)
+
+
+def _has_gpu() -> bool:
+    """Whether the NVIDIA driver is loaded; asking torch would cost the seconds that importing it takes."""
+    from pathlib import Path
+
+    return Path("/proc/driver/nvidia/version").exists()

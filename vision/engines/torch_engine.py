@@ -1,0 +1,76 @@
+"""The reference engine, and the one for GPUs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from vision.architectures import build_model
+from vision.architectures.classifier import Classifier
+from vision.bundle.manifest import WEIGHTS_FILE
+from vision.bundle.store import Bundle
+from vision.engines.servable import Servable
+from vision.errors import ManifestInvalid, TensorMismatch
+from vision.image import Pixels
+
+
+class TorchEngine:
+    """Float32 on the GPU where there is one, else on the CPU.
+
+    Args:
+        bundle: verified.
+        threads: of torch's CPU pool; it is one for the whole process.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._servable = Servable(load_model(bundle), bundle.manifest.preprocessing).eval().to(self._device)
+        self.description = f"torch-{self._device}-f32"
+
+    def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
+        """(N, H, W, C) uint8 → (N, classes) logits."""
+        with torch.inference_mode():
+            logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images).to(self._device)).cpu().numpy()
+        return logits
+
+
+def load_model(bundle: Bundle) -> Classifier:
+    """The bundle's network with its weights, in eval mode.
+
+    Raises:
+        ManifestInvalid: the architecture cannot be built.
+        TensorMismatch: the weights' names, shapes or values do not fit it.
+    """
+    manifest = bundle.manifest
+    try:
+        model = build_model(manifest.architecture.name, len(manifest.categories), **_arguments(manifest.architecture.arguments))
+    except ValueError as error:
+        raise ManifestInvalid("manifest.json", f"architecture: {error}") from error
+    try:
+        tensors = load(bundle.files[WEIGHTS_FILE])
+    except SafetensorError as error:
+        raise TensorMismatch(WEIGHTS_FILE, f"it is no safetensors file: {error}") from error
+    _check_tensors(model.state_dict(), tensors)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _arguments(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+
+
+def _check_tensors(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
+    for name in sorted(wanted.keys() ^ given.keys()):
+        raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} is {'missing' if name in wanted else 'not part of the architecture'}.")
+    for name, tensor in wanted.items():
+        if given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
+            found, needed = ((tuple(t.shape), str(t.dtype)) for t in (given[name], tensor))
+            raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} is {found}; architecture and categories need {needed}.")
+        if tensor.is_floating_point() and not torch.isfinite(given[name]).all():
+            raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} holds values that are not finite.")

@@ -1,0 +1,243 @@
+"""The only decoder: bytes → upright RGB uint8 (H, W, 3), within limits.
+
+What a file is, is decided by its first bytes, never by a name or a header. Knows nothing of models or of HTTP; importing
+it imports no torch. Colour profiles are ignored on purpose: CMYK is turned to RGB by Pillow's plain formula.
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vision.errors import CorruptImage, EmptyImage, NotAnImage, TooManyBytes, TooManyPixels, TruncatedImage, UnsupportedFormat
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+_EXIF_ORIENTATION = 0x0112
+# https://exiftool.org/TagNames/EXIF.html, Orientation: how the stored image must be turned to stand upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Formats that are recognised only to be refused by name. (offset, magic) → name.
+_REFUSED = {
+    (0, b"II*\0"): "TIFF",
+    (0, b"MM\0*"): "TIFF",
+    (0, b"%PDF"): "PDF",
+    (0, b"%!PS"): "EPS",
+    (0, b"8BPS"): "PSD",
+    (0, b"\0\0\1\0"): "ICO",
+    (0, b"\xff\x0a"): "JPEG XL",
+    (0, b"\0\0\0\x0cJXL "): "JPEG XL",
+    (0, b"\0\0\0\x0cjP  "): "JPEG 2000",
+    (0, b"\xff\x4f\xff\x51"): "JPEG 2000",
+    (4, b"ftypavif"): "AVIF",
+    (4, b"ftypavis"): "AVIF",
+    (4, b"ftyp"): "HEIC or video",
+    (0, b"<svg"): "SVG",
+    (0, b"<?xml"): "XML",
+}
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one encoded image may cost. No value switches a limit off.
+
+    Attributes:
+        max_bytes: encoded size, 1 KiB to 256 MiB.
+        max_pixels: width × height, 1 to 89,478,485 (Pillow's own guard against decompression bombs).
+        max_side_px: the longer side, 1 to 65,535 (the most that a JPEG can declare).
+    """
+
+    max_bytes: int = 16 * 2**20
+    max_pixels: int = 25_000_000
+    max_side_px: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("max_bytes", 1024, 256 * 2**20), ("max_pixels", 1, 89_478_485), ("max_side_px", 1, 65_535)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"DecodeLimits.{name} is {value}; it must lie between {low} and {high}.")
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What `inspect` reports of an array of pixels."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    minimum: float
+    maximum: float
+    mode: str
+    channels: int
+    values: int
+
+
+def sniff_format(data: bytes) -> str | None:
+    """The format in FORMATS that these bytes begin like, or None."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    # "BM" alone is two letters of text; the size of the header that follows tells a bitmap.
+    if data[:2] == b"BM" and len(data) >= 18 and int.from_bytes(data[14:18], "little") in (12, 40, 52, 56, 64, 108, 124):
+        return "BMP"
+    return None
+
+
+def decode(data: bytes, limits: DecodeLimits) -> Pixels:
+    """Decodes one image; animations give their first frame.
+
+    EXIF orientation is applied (a malformed tag is ignored), transparency is laid over white, and palette, 1-bit,
+    16-bit, gray and CMYK images become RGB.
+
+    Args:
+        data: an encoded JPEG, PNG, WebP, GIF or BMP.
+        limits: checked against the header, before any pixel is allocated.
+
+    Returns:
+        uint8 (H, W, 3), RGB, upright.
+
+    Raises:
+        ImageError: one of its seven kinds; see `vision.errors`.
+    """
+    if not data:
+        raise EmptyImage("The image has 0 bytes; send the bytes of a JPEG, PNG, WebP, GIF or BMP.")
+    if len(data) > limits.max_bytes:
+        raise TooManyBytes(f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted.")
+    file_format = sniff_format(data)
+    if file_format is None:
+        raise _refusal(data)
+    if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
+        _check_size(_webp_size(data), limits)
+    try:
+        with Image.open(io.BytesIO(data), formats=[file_format]) as image:
+            _check_size(image.size, limits)
+            image.load()
+            return _to_rgb(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
+    except TooManyPixels:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes; all of it means the same.
+        if _is_cut(data, file_format):
+            raise TruncatedImage(f"The {file_format} file ends too early; send all of its bytes.") from error
+        raise CorruptImage(f"The {file_format} file cannot be decoded; open it in a viewer and save it again.") from error
+
+
+def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
+    """Reports an array's shape, dtype, range, mode, channels and number of values.
+
+    Args:
+        image: (H, W) or (H, W, C) with C of 1, 2, 3 or 4, any numeric dtype.
+
+    Raises:
+        ValueError: the array has no pixels or is not shaped like an image.
+    """
+    channels = 1 if image.ndim == 2 else image.shape[-1] if image.ndim == 3 else 0
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    if channels not in modes or image.size == 0:
+        raise ValueError(f"An image is (H, W) or (H, W, 1 to 4) and not empty; this array is {image.shape}.")
+    return ImageFacts(
+        shape=tuple(image.shape),
+        dtype=str(image.dtype),
+        minimum=float(image.min()),
+        maximum=float(image.max()),
+        mode=modes[channels],
+        channels=channels,
+        values=image.size,
+    )
+
+
+def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:
+    head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
+    accepted = "JPEG, PNG, WebP, GIF and BMP are accepted"
+    for (offset, magic), name in _REFUSED.items():
+        if head[offset : offset + len(magic)] == magic:
+            return UnsupportedFormat(f"The bytes are {name}; {accepted}.")
+    return NotAnImage(f"The bytes begin like no image; {accepted}, with their raw bytes as the body.")
+
+
+def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
+    width, height = size
+    if max(size) > limits.max_side_px:
+        raise TooManyPixels(f"The image is {width}×{height} px; a side may have at most {limits.max_side_px} px.")
+    if width * height > limits.max_pixels:
+        raise TooManyPixels(f"The image is {width}×{height} px; at most {limits.max_pixels} pixels are accepted.")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The canvas that a WebP header declares (RFC 9649, sections 2.5 to 2.7), or (0, 0) where it is cut."""
+    chunk, body = data[12:16], data[20:30]
+    try:
+        if chunk == b"VP8X":
+            return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+        if chunk == b"VP8L":
+            (bits,) = struct.unpack_from("<I", body, 1)
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        if chunk == b"VP8 ":
+            width, height = struct.unpack_from("<HH", body, 6)
+            return width & 0x3FFF, height & 0x3FFF
+    except struct.error:
+        pass
+    return 0, 0
+
+
+def _is_cut(data: bytes, file_format: str) -> bool:
+    """Whether a file that failed to decode lacks its end."""
+    match file_format:
+        case "JPEG":
+            return b"\xff\xd9" not in data[-32:]
+        case "PNG":
+            return b"IEND" not in data[-16:]
+        case "GIF":
+            return not data.endswith(b";")
+        case "WEBP":
+            return len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data)
+        case _:
+            return int.from_bytes(data[2:6], "little") > len(data)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        turn = _UPRIGHT.get(orientation)
+    except Exception:  # A malformed tag must not cost the client its answer (huggingface/datasets#7668).
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):
+        return _gray_16_to_rgb(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        white = Image.new("RGBA", above.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, above)
+    return np.array(image.convert("RGB"))
+
+
+def _gray_16_to_rgb(image: Image.Image) -> Pixels:
+    """16-bit gray, scaled: Pillow's own conversion clips everything above 255 to white."""
+    values = np.asarray(image).astype(np.uint32)
+    gray = ((values * 255 + 32_767) // 65_535).clip(0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        gray[values == transparent] = 255
+    return np.repeat(gray[:, :, None], 3, axis=2)
