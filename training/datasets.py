@@ -172,4 +172,5 @@ def load_images(
 def _allocate(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     if int(np.prod(shape)) <= IN_MEMORY_BYTES:
         return np.empty(shape, dtype=np.uint8)
-    return np.memmap(tempfile.TemporaryFile(), dtype=np.uint8, mode="w+", shape=shape)
+    with tempfile.TemporaryFile() as file:  # numpy keeps a handle of its own; the file goes with the array
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

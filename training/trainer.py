@@ -138,6 +138,11 @@ class Trainer:
             callback.load_state_dict(state["callbacks"][type(callback).__name__])
         self._begin_phase()
         self.optimizer.load_state_dict(state["optimizer"])
+        # The fused optimizer walks a parameter and its moments by memory, so they must be laid out alike.
+        for parameter, moments in self.optimizer.state.items():
+            for name, tensor in moments.items():
+                if tensor.shape == parameter.shape:
+                    moments[name] = torch.empty_like(parameter).copy_(tensor)
 
     def _begin_phase(self) -> None:
         set_trainable(self.model, self.phase)
