@@ -1,9 +1,7 @@
 """The HTTP face of a classifier: FastAPI, no Ray. `create_api` is all of it, so tests run it in-process."""
 
 import asyncio
-import re
 import time
-import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,24 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Gate, Submission, find_images, read_body
 from service.classifier import Classification
+from service.envelope import RequestEnvelope
 from service.errors import PROBLEMS, BodyTimeout, DeadlineExceeded, ProblemKind, RequestError, problem_kind
 from service.metrics import REJECTIONS, STAGE_IMAGES, STAGE_SECONDS, Metrics
-from service.request_log import log_request
 from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ImageResult, LabelScore, ModelInfo, ModelList, Problem
 from service.settings import Settings
 from vision.errors import ImageError, SightlineError
 
 PAGE = Path(__file__).parent / "page"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-]
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -125,7 +116,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         return FileResponse(PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY, "cache-control": "no-cache"})
 
     api.mount("/page", StaticFiles(directory=PAGE))
-    api.add_middleware(_RequestEnvelope)
+    api.add_middleware(RequestEnvelope, last_answer=_last_answer)
     return api
 
 
@@ -190,6 +181,10 @@ def _problem_answer(request: Request, code: str, detail: str, headers: dict[str,
     return JSONResponse(problem.model_dump(), kind.status, headers, media_type="application/problem+json")
 
 
+def _last_answer(request: Request) -> JSONResponse:
+    return _problem_answer(request, "internal_error", "An unexpected error; the server's log has it under this request_id.")
+
+
 def _handle_errors(api: FastAPI, metrics: Metrics) -> None:
     """Every failure becomes a problem document: ours, FastAPI's own, and what nobody expected."""
 
@@ -214,63 +209,6 @@ def _handle_errors(api: FastAPI, metrics: Metrics) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         return _problem_answer(request, "invalid_parameter", f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
-
-
-class _RequestEnvelope:
-    """Around every request: its id, the security headers, the log line, and the last answer to an unexpected error.
-
-    Plain ASGI, because Starlette's function middleware costs a task and a queue a request.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started = time.monotonic()
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id = _request_id(scope)
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        failure: BaseException | None = None
-        try:
-            await self.app(scope, receive, send_with_headers)
-        except Exception as error:
-            failure = error
-            if not status:
-                detail = "An unexpected error; the server's log has it under this request_id."
-                await _problem_answer(Request(scope), "internal_error", detail)(scope, receive, send_with_headers)
-        finally:
-            if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
-                log_request(
-                    request_id=request_id,
-                    method=scope["method"],
-                    path=scope["path"][:200],
-                    status=status,
-                    code=state.get("code"),
-                    images=state.get("images", 0),
-                    duration_ms=round(1000 * (time.monotonic() - started), 2),
-                    **({"error": repr(failure)[:1000]} if failure is not None else {}),
-                )
-
-
-def _request_id(scope: Scope) -> str:
-    """The client's, where it is safe to repeat; else a fresh one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given: str = value.decode("latin-1")
-            return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return uuid.uuid4().hex
 
 
 def _problem_response(status: int) -> dict[str, Any]:

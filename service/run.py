@@ -173,6 +173,7 @@ def _ray_environment(mark: RunMark) -> dict[str, str]:
         RUN_VARIABLE: str(mark),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.envelope:ray_middlewares",
         # HAProxy's files and ports belong to the run, so that two services can run side by side.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{mark.folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{mark.folder}/admin.sock",

@@ -1,0 +1,116 @@
+"""Around every request: its id, the headers of the answer, its line in the log, and what a client may not tell Ray.
+
+Plain ASGI, because Starlette's function middleware costs a task and a queue a request.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.request_log import log_request
+
+REQUEST_ID = b"x-request-id"
+_SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# Ray obeys these from anybody: the first two switch its timeout and its cancellation off, the third picks a model.
+_FOR_RAY_ONLY = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
+
+
+class RequestEnvelope:
+    """The outermost layer of the application.
+
+    Args:
+        app: what it is around.
+        last_answer: the answer to an error that nobody expected.
+    """
+
+    def __init__(self, app: ASGIApp, last_answer: Callable[[Request], ASGIApp]) -> None:
+        self.app = app
+        self.last_answer = last_answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.monotonic()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id = request_id_of(scope)
+        status = 0
+        failure: Exception | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_SECURITY_HEADERS, (REQUEST_ID, request_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            failure = error
+            if not status:
+                await self.last_answer(Request(scope))(scope, receive, send_with_headers)
+        finally:
+            if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
+                log_request(
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"][:200],
+                    status=status,
+                    code=state.get("code"),
+                    images=state.get("images", 0),
+                    duration_ms=round(1000 * (time.monotonic() - started), 2),
+                    **({"error": repr(failure)[:1000]} if failure is not None else {}),
+                )
+
+
+class ClientHeaders:
+    """Between HAProxy and Ray: takes away what a client may not tell Ray, and gives Ray a request id that is safe to repeat."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = (REQUEST_ID, request_id_of(scope).encode())
+        kept = [(name, value) for name, value in scope["headers"] if name != REQUEST_ID and _spelling(name) not in _FOR_RAY_ONLY]
+
+        async def send_one_id(message: Message) -> None:
+            if message["type"] == "http.response.start":  # Ray appends the id to what the application has set
+                others = [(name, value) for name, value in message["headers"] if name.lower() != REQUEST_ID]
+                message["headers"] = [*others, request_id]
+            await send(message)
+
+        await self.app({**scope, "headers": [*kept, request_id]}, receive, send_one_id)
+
+
+def ray_middlewares() -> list[Middleware]:
+    """What Ray puts around its own ingress; it finds this through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+    return [Middleware(ClientHeaders)]
+
+
+def request_id_of(scope: Scope) -> str:
+    """The client's, where it is safe to repeat: 1 to 128 of A-Z a-z 0-9 . _ -; else a fresh one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID:
+            given: str = value.decode("latin-1")
+            return given if _SAFE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return uuid.uuid4().hex
+
+
+def _spelling(name: bytes) -> str:
+    return name.decode("latin-1").lower().replace("-", "_")
