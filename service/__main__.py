@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a refusal is printed without a traceback and gives status 2."""
     parsed = _parser().parse_args(arguments)
     try:
-        supervise(Settings.from_environment(), Console(soft_wrap=True), with_parent=parsed.die_with_parent)
+        supervise(Settings.from_environment(), Console(soft_wrap=True, markup=False, highlight=False), with_parent=parsed.die_with_parent)
     except SightlineError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 2

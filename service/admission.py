@@ -121,29 +121,39 @@ class _InMemoryParser(MultiPartParser):
     """The body is in memory and within its limit already; nothing of it needs to touch a disk."""
 
     spool_max_size = 2**31
+    ended = False
+
+    def on_end(self) -> None:
+        """Called at the last boundary only; a form without it was cut off."""
+        self.ended = True
 
 
 async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max_images: int) -> Submission:
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
+        if not parser.ended:  # raised in here so that Starlette closes the half-read file
+            raise MultiPartException("the last boundary is missing")
 
     try:
         parser = _InMemoryParser(Headers({"content-type": content_type}), whole(), max_files=max_images + 1, max_fields=_MAX_FIELDS)
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
+    except (MultiPartException, KeyError, UnicodeError) as error:
         if "Too many files" in str(error):
             raise TooManyImages(f"The form holds more than {max_images} files; at most {max_images} are accepted.") from error
         raise MalformedRequest("The body is not the multipart/form-data that its Content-Type announces.") from error
     images: list[bytes] = []
     filenames: list[str | None] = []
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            images.append(await value.read())
-            filenames.append(_display_name(value.filename))
-        elif name == "top_k":
-            top_k = top_k or value
-        else:
-            raise MalformedRequest(f"The form field {name[:40]!r} is text; images must be sent as files, e.g. curl -F image=@photo.jpg.")
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                images.append(await value.read())
+                filenames.append(_display_name(value.filename))
+            elif name == "top_k":
+                top_k = top_k or value
+            else:
+                raise MalformedRequest(f"The form field {name[:40]!r} is text; send images as files, e.g. curl -F image=@photo.jpg.")
+    finally:
+        await form.close()
     if not images:
         raise MissingImage("The form holds no file.")
     _check_count(len(images), max_images)

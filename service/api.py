@@ -199,10 +199,11 @@ def _handle_errors(api: FastAPI, metrics: Metrics) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(
             error.status_code, "malformed_request" if error.status_code < 500 else "internal_error"
         )
-        headers = dict(error.headers or {})
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if code == "method_not_allowed":  # Starlette lists the methods of the first route at this path only
             routes = [route for route in api.routes if getattr(route, "path", None) == request.url.path]
-            headers["allow"] = ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
+            methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+            headers["allow"] = ", ".join(sorted(methods)) or headers.get("allow", "")
         return _problem_answer(request, code, PROBLEMS[code].title + ".", headers)
 
     @api.exception_handler(RequestValidationError)
@@ -221,7 +222,6 @@ def _problem_response(status: int) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": " · ".join(PROBLEMS[code].title for code in examples),
-        "model": Problem,
         "content": {"application/problem+json": {"schema": schema, "examples": examples}},
     }
 

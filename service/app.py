@@ -50,6 +50,11 @@ class ImageClassifier:
         self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
         await self._classifier.start()
 
+    def __del__(self) -> None:
+        """Ray calls this when the replica stops: the lines that still wait are written."""
+        if hasattr(self, "_log"):
+            self._log.stop()
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray calls this after the constructor."""
         return create_api(self._classifier, self._settings, self._metrics)

@@ -117,8 +117,13 @@ class Batcher:
             batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
-            if batch:
+            if not batch:
+                continue
+            try:
                 await self._answer(batch)
+            finally:  # where this is cancelled or breaks, nobody shall wait for ever
+                for item in batch:
+                    _fail(item, NotReady("The server is stopping."))
 
     def _take(self) -> list[_Item]:
         """The next items that somebody still waits for, at most max_batch_size."""

@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Callable
 
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.request_log import log_request
 
 REQUEST_ID = b"x-request-id"
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left; nobody gets it, the log does
 _SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -57,6 +58,8 @@ class RequestEnvelope:
 
         try:
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = status or CLIENT_CLOSED_REQUEST
         except Exception as error:
             failure = error
             if not status:

@@ -7,9 +7,11 @@ the mark of a run that is no longer alive is an orphan. Ray's daemons, its worke
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import psutil
 RUN_VARIABLE = "SIGHTLINE_RUN"
 _FOLDER_PREFIX = "sightline-run-"
 _MARK_FILE = "mark"
+_NUMBER = re.compile("[0-9]{1,19}")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -42,7 +45,7 @@ class RunMark:
         """The mark that `str` gave, or None for anything else."""
         pid, _, rest = text.partition(":")
         started, _, folder = rest.partition(":")
-        return cls(int(pid), int(started), Path(folder)) if pid.isdigit() and started.isdigit() and folder else None
+        return cls(int(pid), int(started), Path(folder)) if _NUMBER.fullmatch(pid) and _NUMBER.fullmatch(started) and folder else None
 
     def __str__(self) -> str:
         return f"{self.pid}:{self.started}:{self.folder}"
@@ -70,9 +73,9 @@ def end_run(mark: RunMark) -> int:
 
 def end_orphans() -> int:
     """Kills every process whose run is no longer alive, and removes such runs' folders; says how many processes there were."""
-    ended = _kill([process for process, mark in _marked() if not mark.alive])
+    ended = _kill([process for process, mark in _marked() if not mark.alive and process.pid != os.getpid()])
     for file in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*/{_MARK_FILE}"):
-        with contextlib.suppress(OSError):  # another user's
+        with contextlib.suppress(OSError, ValueError):  # another user's, or no text
             mark = RunMark.parse(file.read_text())
             if mark is not None and mark.folder == file.parent and not mark.alive:
                 shutil.rmtree(file.parent, ignore_errors=True)
@@ -101,8 +104,18 @@ def _kill(processes: list[psutil.Process]) -> int:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=10)
+    deadline = time.monotonic() + 10
+    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.02)
     return len(processes)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Not so for a zombie: its parent may never wait for it, e.g. as the first process of a container."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -33,6 +33,12 @@ class _DroppingHandler(QueueHandler):
         return record
 
 
+class _Writer(QueueListener):
+    def enqueue_sentinel(self) -> None:
+        """Waits for a place: the queue may be full."""
+        self.queue.put(None)  # type: ignore[attr-defined]
+
+
 def start_request_log(file: Path | None) -> QueueListener:
     """Starts the writer.
 
@@ -45,10 +51,11 @@ def start_request_log(file: Path | None) -> QueueListener:
     target: logging.Handler = logging.FileHandler(file) if file is not None else logging.StreamHandler(sys.stderr)
     target.setFormatter(_JsonLines())
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_WAITING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every broken form, outside the log
     REQUESTS.handlers = [_DroppingHandler(waiting)]
     REQUESTS.propagate = False
     REQUESTS.setLevel(logging.INFO)
-    writer = QueueListener(waiting, target)
+    writer = _Writer(waiting, target)
     writer.start()
     return writer
 

@@ -57,13 +57,13 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
         die_with_parent()
     started = time.monotonic()
     if orphans := end_orphans():
-        console.print(f"Ended {orphans} processes of a run that was killed.", highlight=False)
+        console.print(f"Ended {orphans} processes of a run that was killed.")
     bundle = load_bundle(find_bundle(settings.models_dir, settings.model))
     _check_port(settings.host, settings.port)
     if settings.metrics_port:
         _check_port("127.0.0.1", settings.metrics_port, "metrics_port")
     mark = begin_run()
-    console.print(f"Serving {bundle.manifest.name}/{bundle.manifest.version} ({bundle.digest}); starting Ray Serve…", highlight=False)
+    console.print(f"Serving {bundle.manifest.name}/{bundle.manifest.version} ({bundle.digest}); this takes about 10 s.")
     try:
         _supervise_cluster(settings, mark, stopping, console, started)
     finally:
@@ -87,9 +87,12 @@ def _supervise_cluster(settings: Settings, mark: RunMark, stopping: threading.Ev
         stdin=subprocess.PIPE,
     )
     assert cluster.stdin is not None  # noqa: S101
+    grace_s = 0.0  # until it is ready nothing is in flight
     try:
-        _wait_until_ready(settings, cluster, stopping)
+        with console.status("Starting Ray Serve…"):
+            _wait_until_ready(settings, cluster, stopping)
         if not stopping.is_set():
+            grace_s = settings.request_timeout_s + 20
             _print_addresses(settings, console, time.monotonic() - started)
         while not stopping.wait(0.2):
             if cluster.poll() is not None:
@@ -98,7 +101,7 @@ def _supervise_cluster(settings: Settings, mark: RunMark, stopping: threading.Ev
     finally:
         cluster.stdin.close()  # tells it to stop
         with contextlib.suppress(subprocess.TimeoutExpired):
-            cluster.wait(timeout=settings.request_timeout_s + 20)
+            cluster.wait(timeout=grace_s)
 
 
 def _wait_until_ready(settings: Settings, cluster: "subprocess.Popen[bytes]", stopping: threading.Event) -> None:
@@ -128,11 +131,11 @@ def _print_addresses(settings: Settings, console: Console, seconds: float) -> No
     sample = Path(__file__).parent / "page" / "sample.png"
     with contextlib.suppress(ValueError):
         sample = sample.relative_to(Path.cwd())
-    console.print(f"Ready after {seconds:.1f} s.", highlight=False)
-    console.print(f"  page     {_url(settings, '/')}", highlight=False)
-    console.print(f"  try      curl --data-binary @{sample} {_url(settings, '/classify')}", highlight=False)
-    console.print(f"  metrics  http://127.0.0.1:{settings.metrics_port}/metrics", highlight=False)
-    console.print("Ctrl-C stops it. One line a request follows.", highlight=False)
+    console.print(f"Ready after {seconds:.1f} s.")
+    console.print(f"  page     {_url(settings, '/')}")
+    console.print(f"  try      curl --data-binary @{sample} {_url(settings, '/classify')}")
+    console.print(f"  metrics  http://127.0.0.1:{settings.metrics_port}/metrics")
+    console.print("Ctrl-C stops it. One line a request follows.")
 
 
 def _url(settings: Settings, path: str) -> str:

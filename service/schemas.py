@@ -149,10 +149,33 @@ class ModelInfo(BaseModel):
 class ModelList(BaseModel):
     """The answer to GET /models."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "models": [
+                        {
+                            "name": "digits",
+                            "version": 1,
+                            "digest": "3b5d54ecfa3b",
+                            "architecture": "simple_resnet",
+                            "engine": "openvino-cpu-bf16",
+                            "categories": ["0", "1", "2"],
+                            "preprocessing": "It reduces the image to one gray channel, scales the long side to 16 px …",
+                            "metrics": {"test_acc@1": 0.9956},
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
     models: list[ModelInfo]
 
 
 class Health(BaseModel):
     """The answer of the health checks where they pass."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
     status: str

@@ -13,7 +13,7 @@ from vision.errors import SightlineError
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a refusal is printed without a traceback and gives status 2."""
     parsed = _parser().parse_args(arguments)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     try:
         parsed.run(parsed, console)
     except SightlineError as error:
@@ -31,8 +31,8 @@ def _demo(parsed: argparse.Namespace, console: Console) -> None:
     if parsed.pretrain:
         pretrain(console)
     else:
-        bundle = run_demo(parsed.out, parsed.seeds, console)
-        console.print(f"Saved {bundle.path}, digest {bundle.digest}.", highlight=False)
+        bundle = run_demo(parsed.out, parsed.seeds, parsed.budget, console)
+        console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
 
 def _train(parsed: argparse.Namespace, console: Console) -> None:
@@ -42,7 +42,7 @@ def _train(parsed: argparse.Namespace, console: Console) -> None:
     overrides: dict[str, Any] = {name: getattr(parsed, name) for name in _OVERRIDES if getattr(parsed, name) is not None}
     bundle = train_bundle(parsed.data, parsed.out, load_config(parsed.recipe, overrides), console)
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in bundle.manifest.metrics.items())
-    console.print(f"Saved {bundle.path}, digest {bundle.digest}: {metrics}.", highlight=False)
+    console.print(f"Saved {bundle.path}, digest {bundle.digest}: {metrics}.")
 
 
 _OVERRIDES = (
@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("models/digits"), help="where the bundle goes (default: models/digits)")
     demo.add_argument(
         "--seeds", type=int, choices=range(1, 21), default=5, metavar="1..20", help="for the runs with few labels (default: 5)"
+    )
+    demo.add_argument(
+        "--budget", type=int, choices=range(1, 11), default=1, metavar="1..10", help="times the epochs of every run (default: 1)"
     )
     demo.add_argument("--pretrain", action="store_true", help="make the shipped backbone again instead")
     demo.set_defaults(run=_demo)

@@ -63,10 +63,12 @@ class TrainConfig(BaseModel):
     """Share of the target that is spread over all categories."""
     monitor: Literal["val_loss", "val_acc@1"] = "val_loss"
     """What the callbacks choose by."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """`plateau`: the rate is lowered when a phase stands still; `cosine`: it rises and falls by a fixed curve in each phase."""
     stop_patience: Annotated[int, Field(ge=1, le=1000)] = 6
     """Epochs without improvement after which a phase ends."""
     plateau_patience: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Epochs without improvement after which the learning rate is lowered."""
+    """Epochs without improvement after which the learning rate is lowered, with `plateau`."""
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """What it is then multiplied by."""
 
@@ -78,7 +80,7 @@ class TrainConfig(BaseModel):
             raise ValueError(f"augmentation is {self.augmentation!r}; choose one of {', '.join(sorted(AUGMENTATIONS))}.")
         if self.val_share + self.test_share > 0.8:
             raise ValueError(f"val_share + test_share is {self.val_share + self.test_share:.2f}; leave at least 0.2 to learn from.")
-        if self.plateau_patience >= self.stop_patience:
+        if self.schedule == "plateau" and self.plateau_patience >= self.stop_patience:
             raise ValueError(
                 f"plateau_patience is {self.plateau_patience} and stop_patience {self.stop_patience}; "
                 "the phase would end before a lower learning rate could help. Make stop_patience the larger."

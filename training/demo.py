@@ -30,16 +30,18 @@ SCRATCH_LEARNING_RATE = 0.005
 PRETRAIN_GLYPHS = 150_000
 
 
-def run_demo(out: Path, seeds: int, console: Console) -> Bundle:
+def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
     """Trains and saves the digits model, then compares it with what else could have been done.
 
     Args:
         out: models/digits.
         seeds: over how many the runs with few labels are averaged, 1 to 20.
+        budget: how many times the recipe's epochs every run gets, 1 to 10.
         console: where progress and the table are shown.
     """
     started = time.monotonic()
     config = load_config("digits", {"weights": str(GLYPH_WEIGHTS)})
+    config = config.model_copy(update={name: budget * getattr(config, name) for name in ("epochs_frozen", "epochs_finetuned")})
     with tempfile.TemporaryDirectory(prefix="sightline-digits-") as folder:
         data = Path(folder) / "digits"
         write_digits(data)
@@ -56,7 +58,7 @@ def run_demo(out: Path, seeds: int, console: Console) -> Bundle:
             run = contender.model_copy(update={"seed": seed, "batch_size": 20})
             trainer = fit(run, 10, _few(train, seed), val, choosing_callbacks(run))
             few.append(accuracy(trainer.predict(test.images), test.labels))
-            console.print(f"{LABELS_A_CLASS} labels a class, {name}, seed {seed}: {few[-1]:.4f}", highlight=False)
+            console.print(f"{LABELS_A_CLASS} labels a class, {name}, seed {seed}: {few[-1]:.4f}")
         if contender == config:
             every = bundle.manifest.metrics["test_acc@1"]
         else:
@@ -70,7 +72,6 @@ def run_demo(out: Path, seeds: int, console: Console) -> Bundle:
     console.print(
         f"Mean ± standard deviation over {seeds} seeds; every run has {config.epochs_frozen + config.epochs_finetuned} epochs at most "
         f"and chooses its epoch by the same {len(val)} validation images. {time.monotonic() - started:.0f} s in all.",
-        highlight=False,
     )
     return bundle
 
@@ -91,9 +92,7 @@ def pretrain(console: Console) -> Path:
     GLYPH_WEIGHTS.parent.mkdir(exist_ok=True)
     save_file(backbone, GLYPH_WEIGHTS, metadata={"made_by": "python -m training demo --pretrain", "glyph_acc@1": f"{result:.4f}"})
     took = time.monotonic() - started
-    console.print(
-        f"{GLYPH_WEIGHTS}: acc@1 {result:.4f} on 5,000 unseen glyphs of {len(CHARACTERS)} kinds, made in {took:.0f} s.", highlight=False
-    )
+    console.print(f"{GLYPH_WEIGHTS}: acc@1 {result:.4f} on 5,000 unseen glyphs of {len(CHARACTERS)} kinds, made in {took:.0f} s.")
     return GLYPH_WEIGHTS
 
 

@@ -78,13 +78,16 @@ def set_train_mode(model: Classifier, phase: Phase) -> None:
 
 
 def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> list[dict[str, Any]]:
-    """The optimizer's groups: head and backbone, each with and without weight decay (none on biases and norms)."""
+    """The optimizer's groups: head and backbone, each with and without weight decay (none on biases and norms).
+
+    `full_lr` keeps the rate that a schedule takes its share of.
+    """
     groups = []
     for module, rate in ((model.head, phase.head_lr), (model.backbone, phase.backbone_lr)):
         learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
         for parameters, decay in (([p for p in learning if p.ndim > 1], weight_decay), ([p for p in learning if p.ndim <= 1], 0.0)):
             if parameters:
-                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+                groups.append({"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": decay})
     return groups
 
 

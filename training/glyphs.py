@@ -89,7 +89,7 @@ def _distorted(ink: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     ink = widths[stroke, torch.arange(count)]
 
     angle, shear = uniform(-0.3, 0.3), uniform(-0.35, 0.35)
-    far = torch.where(uniform(0, 1) < 0.35, uniform(1.0, 1.6), torch.ones(count))  # some characters leave a wide margin
+    far = torch.where(uniform(0, 1) < 0.2, uniform(1.0, 1.6), torch.ones(count))  # some characters leave a wide margin
     width, height = uniform(0.85, 1.35) * far, uniform(0.9, 1.15) * far
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = (

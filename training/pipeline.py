@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.progress import track
 
 from training.augmentation import AUGMENTATIONS
 from training.calibration import fit_temperature
-from training.callbacks import Callback, EarlyStopping, ModelCheckpoint, Progress, ReduceLROnPlateau
+from training.callbacks import Callback, EarlyStopping, ModelCheckpoint, Progress, ReduceLROnPlateau, WarmupCosine
 from training.config import TrainConfig
 from training.datasets import ImageSet, find_images, load_images, stratified_split
 from training.export import choose_golden, export_bundle
@@ -24,6 +25,9 @@ from vision.architectures import build_model
 from vision.bundle.manifest import ArchitectureEntry
 from vision.bundle.store import Bundle
 from vision.errors import SightlineError
+
+# How long a person is left without a word where there is no bar.
+_SILENCE_S = 2.0
 
 
 class OutputError(SightlineError):
@@ -57,7 +61,7 @@ def train_bundle(data: Path, out: Path, config: TrainConfig, console: Console) -
     found = find_images(data)
     split = stratified_split(found, config.val_share, config.test_share, config.seed)
     preprocessing = config.resolved_preprocessing
-    console.print(f"{len(found.files)} images of {len(found.categories)} categories. {preprocessing.describe()}", highlight=False)
+    console.print(f"{len(found.files)} images of {len(found.categories)} categories. {preprocessing.describe()}")
     images = load_images(found, preprocessing, shown(console, "decoding"))
     parts = TrainedParts(*(images.subset(part) for part in (split.train, split.val, split.test)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -111,10 +115,8 @@ def fit(config: TrainConfig, num_classes: int, train: ImageSet, val: ImageSet, c
 
 def choosing_callbacks(config: TrainConfig) -> list[Callback]:
     """The callbacks that decide when a phase ends, with which weights, and how fast it learns."""
-    return [
-        EarlyStopping(config.stop_patience, **_monitor(config)),
-        ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config)),
-    ]
+    plateau = ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config))
+    return [EarlyStopping(config.stop_patience, **_monitor(config)), plateau if config.schedule == "plateau" else WarmupCosine()]
 
 
 def _monitor(config: TrainConfig) -> dict[str, Any]:
@@ -127,7 +129,16 @@ def _check_name(out: Path) -> None:
 
 
 def shown(console: Console, what: str) -> Callable[[Iterable[int], int], Iterable[int]]:
-    """A bar on a terminal, nothing elsewhere: lines would only fill a log."""
-    if not console.is_terminal:
-        return lambda items, _: items
-    return lambda items, total: track(items, description=what, total=total, console=console, transient=True)
+    """A bar on a terminal; elsewhere a line for every tenth, where it takes long enough that somebody waits."""
+    if console.is_terminal:
+        return lambda items, total: track(items, description=what, total=total, console=console, transient=True)
+
+    def lines(items: Iterable[int], total: int) -> Iterator[int]:
+        said = time.monotonic()
+        for number, item in enumerate(items, start=1):
+            yield item
+            if number * 10 // total > (number - 1) * 10 // total and time.monotonic() - said > _SILENCE_S:
+                said = time.monotonic()
+                console.print(f"{what}: {number} of {total}")
+
+    return lines

@@ -42,6 +42,9 @@ class Trainer:
         device: where it runs.
 
     Attributes:
+        phase_index: which phase runs, from 0.
+        epoch: how many epochs of it are done.
+        step: which step of the epoch runs or has just ended, from 0.
         should_stop: set by a callback to end the phase after this epoch.
         history: the logs of every epoch so far, each with its phase's name.
     """
@@ -76,6 +79,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW([torch.zeros(1)])
         self.phase_index = 0
         self.epoch = 0
+        self.step = 0
         self.should_stop = False
         self.history: list[dict[str, Any]] = []
 
@@ -166,6 +170,7 @@ class Trainer:
         order = np.random.default_rng([self.seed, self.phase_index, self.epoch]).permutation(len(self.train))
         total = 0.0
         for step in range(self.steps_per_epoch):
+            self.step = step
             torch.manual_seed(int(np.random.SeedSequence([self.seed, self.phase_index, self.epoch, step]).generate_state(1)[0]))
             chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
             total += self._step(self.train.images[chosen], self.train.labels[chosen]) * len(chosen)

@@ -2,10 +2,7 @@
 
 import asyncio
 import base64
-import gc
 import json
-import warnings
-from contextlib import suppress
 
 import pytest
 from starlette.datastructures import Headers
@@ -17,7 +14,6 @@ from service.errors import (
     MalformedRequest,
     MissingImage,
     Overloaded,
-    RequestError,
     TooManyImages,
     UnsupportedEncoding,
 )
@@ -25,6 +21,7 @@ from service.errors import (
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 FORM = "multipart/form-data; boundary=frontier"
 MAX_IMAGES = 4
+BAD_TOP_K = ["0", "1001", "-1", "1.5", "x", "", " 5", "１", "9" * 5000]
 
 
 class Chunks:
@@ -48,18 +45,6 @@ def read(chunks: Chunks, max_bytes: int = 10, **headers: str) -> bytes:
 def find(body: bytes, content_type: str | None, top_k: str | None = None) -> Submission:
     headers = Headers({} if content_type is None else {"content-type": content_type})
     return asyncio.run(find_images(body, headers, top_k, MAX_IMAGES))
-
-
-def file_part(data: bytes, filename: bytes = b"a.png", name: bytes = b"image") -> bytes:
-    return b'--frontier\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n' % (name, filename, data)
-
-
-def text_part(name: bytes, value: bytes) -> bytes:
-    return b'--frontier\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name, value)
-
-
-def form(*parts: bytes) -> bytes:
-    return b"".join(parts) + b"--frontier--\r\n"
 
 
 def as_json(**fields: object) -> bytes:
@@ -144,110 +129,6 @@ def test_an_empty_body_holds_no_image(content_type):
         find(b"", content_type)
 
 
-def test_a_form_gives_its_files_in_order_whatever_their_fields_are_called():
-    body = form(file_part(b"one", b"1.png"), file_part(b"", b"2.png", b"other"), file_part(b"three" * 500_000, b"3.png"))
-    assert find(body, FORM) == Submission([b"one", b"", b"three" * 500_000], ["1.png", "2.png", "3.png"], 5, single=False)
-
-
-def test_a_form_with_one_file_is_single_and_may_say_top_k():
-    assert find(form(file_part(PNG), text_part(b"top_k", b"3")), FORM) == Submission([PNG], ["a.png"], 3, single=True)
-
-
-@pytest.mark.parametrize("charset", ["utf-8", "nonsense", "hex"])
-def test_an_odd_charset_of_a_form_is_ignored(charset):
-    assert find(form(file_part(PNG)), f"{FORM}; charset={charset}").images == [PNG]
-
-
-def test_a_form_may_hold_exactly_the_limit_of_files():
-    assert len(find(form(*[file_part(PNG)] * MAX_IMAGES), FORM).images) == MAX_IMAGES
-
-
-@pytest.mark.parametrize("count", [5, 6, 300])
-def test_a_form_with_more_files_than_the_limit_is_refused(count):
-    with pytest.raises(TooManyImages, match="at most 4"):
-        find(form(*[file_part(PNG)] * count), FORM)
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type", "error", "words"),
-    [
-        (form(file_part(PNG), text_part(b"colour", b"red")), FORM, MalformedRequest, "'colour' is text"),
-        (form(text_part(b"image", PNG)), FORM, MalformedRequest, "must be sent as files"),
-        (form(text_part(b"top_k", b"3")), FORM, MissingImage, "no file"),
-        (form(*[text_part(b"top_k", b"3")] * 9, file_part(PNG)), FORM, MalformedRequest, "multipart"),
-        (form(file_part(PNG)), "multipart/form-data", MalformedRequest, "multipart"),
-        (form(file_part(PNG)), "multipart/form-data; boundary=", MalformedRequest, "multipart"),
-        (form(file_part(PNG)), "multipart/form-data; boundary=other", MalformedRequest, "multipart"),
-        (form(file_part(PNG)), "multipart/form-data; boundary=fronti\u00e9r", MalformedRequest, "multipart"),
-        (form(text_part(b"top_k", b"3")), f"{FORM}; charset=undefined", MalformedRequest, "multipart"),
-        (form(file_part(PNG)), f"{FORM}; charset=punycode", MalformedRequest, "multipart"),
-        (b"hello", FORM, MalformedRequest, "multipart"),
-        (b"--frontier\r\n\r\nno headers\r\n--frontier--\r\n", FORM, MalformedRequest, "multipart"),
-        (
-            form(file_part(PNG)).replace(b"frontier", b"b" * 3000),
-            f"multipart/form-data; boundary={'b' * 3000}",
-            MalformedRequest,
-            "multipart",
-        ),
-    ],
-)
-def test_a_form_that_is_not_what_its_type_says_is_refused(body, content_type, error, words):
-    with pytest.raises(error, match=words):
-        find(body, content_type)
-
-
-@pytest.mark.parametrize("cut", [6, 18, 30, 70])
-def test_a_form_that_was_cut_off_is_refused_as_a_whole(cut):
-    with pytest.raises(MalformedRequest):
-        find(form(file_part(PNG), file_part(PNG * 10))[:-cut], FORM)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        form(file_part(PNG), file_part(PNG)),
-        form(file_part(PNG), text_part(b"colour", b"red")),
-        form(*[file_part(PNG)] * 9),
-        form(file_part(PNG))[:-16],
-    ],
-)
-def test_a_form_leaves_no_file_open(body):
-    gc.collect()
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        with suppress(RequestError):
-            find(body, FORM)
-        gc.collect()
-    assert not seen
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        (b"cat.png", "cat.png"),
-        ("Füße 猫.png".encode(), "Füße 猫.png"),
-        (b"../../etc/passwd", "passwd"),
-        (b"/etc/passwd", "passwd"),
-        (rb"C:\Users\me\cat.png", "cat.png"),
-        (rb"..\..\cat.png", "cat.png"),
-        (b"c\x00a\x07t\x1b[31m\x7f.png", "cat[31m.png"),
-        ("\u202egnp.exe".encode(), "gnp.exe"),
-        ("c\u2028a\u200bt".encode(), "cat"),
-        (b"x" * 3000, "x" * 255),
-        (b"folder/", None),
-        (b"\x01", None),
-        (b"", None),
-    ],
-)
-def test_a_filename_is_echoed_bare_printable_and_bounded_and_decides_nothing(given, shown):
-    assert find(form(file_part(PNG, given)), FORM) == Submission([PNG], [shown], 5, single=True)
-
-
-def test_a_filename_of_10_kilobytes_refuses_the_form():
-    with pytest.raises(MalformedRequest):
-        find(form(file_part(PNG, b"x" * 10_240)), FORM)
-
-
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "text/json", "text/plain", None])
 def test_json_is_known_by_its_type_or_by_its_brace(content_type):
     assert find(b" \n" + as_json(image=b64(PNG), top_k=2), content_type) == Submission([PNG], [None], 2, single=True)
@@ -290,25 +171,16 @@ def test_json_that_is_no_request_is_refused(body, error, words):
         find(body, "application/json")
 
 
-REQUESTS_WITH_TOP_K = {
-    "raw": lambda top_k: (PNG, None),
-    "form": lambda top_k: (form(file_part(PNG), text_part(b"top_k", top_k.encode())), FORM),
-    "json": lambda top_k: (as_json(image=b64(PNG), top_k=int(top_k)), "application/json"),
-}
-
-
-@pytest.mark.parametrize("kind", REQUESTS_WITH_TOP_K)
 @pytest.mark.parametrize("wanted", ["1", "7", "1000"])
-def test_top_k_of_the_query_wins(kind, wanted):
-    assert find(*REQUESTS_WITH_TOP_K[kind]("3"), top_k=wanted).top_k == int(wanted)
+@pytest.mark.parametrize("body", [PNG, as_json(image=b64(PNG), top_k=3)])
+def test_top_k_of_the_query_wins(body, wanted):
+    assert find(body, None, wanted).top_k == int(wanted)
 
 
-@pytest.mark.parametrize("bad", ["0", "1001", "-1", "1.5", "x", "", " 5", "１", "9" * 5000])
-def test_a_top_k_out_of_range_is_refused_in_the_query_and_in_a_form(bad):
+@pytest.mark.parametrize("bad", BAD_TOP_K)
+def test_a_top_k_out_of_range_is_refused_in_the_query(bad):
     with pytest.raises(InvalidParameter, match="from 1 to 1000"):
         find(PNG, None, bad)
-    with pytest.raises(InvalidParameter, match="from 1 to 1000"):
-        find(form(file_part(PNG), text_part(b"top_k", bad.encode())), FORM)
 
 
 @pytest.mark.parametrize("bad", [0, 1001, -1, 1.5, "x", [3]])

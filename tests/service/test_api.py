@@ -79,7 +79,7 @@ def test_a_raw_body_needs_no_content_length(served, pngs):
 
 @pytest.mark.parametrize("kind", ["multipart", "json"])
 def test_several_images_are_answered_in_order_and_a_bad_one_in_its_place(served, pngs, kind):
-    bodies = [pngs[5], b"no image", pngs[2], b"", pngs[0][:-20], pngs[8]]
+    bodies = [pngs[5], b"no image", pngs[2], b"", pngs[0][: len(pngs[0]) // 2], pngs[8]]
     options = {"files": as_form(bodies)} if kind == "multipart" else {"json": {"images": [as_json(data) for data in bodies]}}
     response = served.request("POST", "/classify", **options)
     assert labels(response) == ["5", None, "2", None, None, "8"]
@@ -212,7 +212,7 @@ def test_the_page_is_html_that_may_load_nothing_from_elsewhere(served):
     assert policy["script-src"] == "'self'"
     assert policy["frame-ancestors"] == "'none'"
     assert "unsafe" not in response.headers["content-security-policy"]
-    loaded = re.findall(r'(?:src|href)="([^"#]+)"', response.text)
+    loaded = [path for path in re.findall(r'(?:src|href)="([^"#]+)"', response.text) if not path.startswith("data:")]
     assert loaded
     for path in loaded:
         assert served.request("GET", path).status_code == 200, path

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from training.augmentation import AUGMENTATIONS
-from training.callbacks import Callback, EarlyStopping, Logs, ModelCheckpoint, Progress, ReduceLROnPlateau
+from training.callbacks import Callback, EarlyStopping, Logs, ModelCheckpoint, Progress, ReduceLROnPlateau, WarmupCosine
 from training.callbacks.model_checkpoint import BEST, LAST
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.datasets import ImageSet
@@ -139,6 +139,23 @@ def test_the_rate_is_lowered_on_a_plateau_and_starts_anew_in_the_next_phase() ->
     run, _ = scripted([2.0, 2.0, 2.0, 2.0, 2.0], ReduceLROnPlateau(factor=0.1, patience=2))
     run.fit([Phase("frozen", 4, 1e-2, 0.0, 0, "frozen"), Phase("fine-tuned", 1, 1e-3, 1e-3, 4, "frozen")])
     assert [round(epoch["learning_rate"], 9) for epoch in run.history] == [1e-2, 1e-2, 1e-2, 1e-3, 1e-3]
+
+
+def test_the_cosine_rises_to_the_full_rate_and_falls_within_each_phase() -> None:
+    rates: list[float] = []
+
+    class Recorder(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+
+    run, _ = scripted([1.0] * 20, Recorder(), WarmupCosine(warmup=0.2, final=0.01))
+    run.fit([Phase("frozen", 10, 1e-2, 0.0, 0, "frozen"), Phase("fine-tuned", 10, 1e-3, 1e-3, 4, "frozen")])
+    for phase, full in ((rates[:10], 1e-2), (rates[10:], 1e-3)):
+        assert phase[0] == pytest.approx(full / 25)
+        assert max(phase) == pytest.approx(full)
+        assert phase.index(max(phase)) == 2
+        assert phase[-1] < 0.05 * full
+        assert phase[2:] == sorted(phase[2:], reverse=True)
 
 
 def test_a_monitor_that_is_not_logged_is_an_error_that_lists_what_is() -> None:

@@ -5,5 +5,6 @@ from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.progress import Progress
 from training.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
+from training.callbacks.warmup_cosine import WarmupCosine
 
-__all__ = ["Callback", "EarlyStopping", "Logs", "ModelCheckpoint", "Monitor", "Progress", "ReduceLROnPlateau"]
+__all__ = ["Callback", "EarlyStopping", "Logs", "ModelCheckpoint", "Monitor", "Progress", "ReduceLROnPlateau", "WarmupCosine"]

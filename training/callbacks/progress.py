@@ -45,7 +45,7 @@ class Progress(Callback):
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
         """The epoch's numbers."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}", highlight=False)
+        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}")
 
     def on_phase_end(self, trainer: "Trainer") -> None:
         """Closes the bar."""

@@ -56,7 +56,7 @@ class Provenance(_Part):
     command: str
     """What was run."""
     data: dict[str, Any]
-    """Fingerprint, counts and split of the images."""
+    """Fingerprint and counts of the images; which image is in which part follows from the configuration's seed and shares."""
     config: dict[str, Any]
     """The whole training configuration."""
     code: dict[str, str]

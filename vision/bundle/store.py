@@ -125,7 +125,9 @@ def find_bundle(root: Path, model: str | None = None) -> Path:
         BundleNotFound: nothing fits, or None was given and there are several; the message lists what there is.
     """
     models = list_models(root)
-    there = ", ".join(f"{name}/{version}" for name, versions in models.items() for version in versions) or "nothing"
+    there = ", ".join(f"{name}/{version}" for name, versions in models.items() for version in versions)
+    if not models:
+        raise BundleNotFound(str(root), "this folder holds no model; `python -m training demo` makes one in models/.")
     if model is None:
         if len(models) != 1:
             raise BundleNotFound(str(root), f"one model must be named, as NAME or NAME/VERSION; there is {there}.")

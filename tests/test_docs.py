@@ -1,0 +1,138 @@
+"""The README is run: every block of it, and its tree is compared with the files that there are."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```sh (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def tracked() -> list[str]:
+    """What a clone would hold, with what is not committed yet."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return sorted(name for name in listed.stdout.splitlines() if (ROOT / name).is_file())
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the working tree without models, beside the same virtual environment."""
+    if not (ROOT / ".venv" / ".installed").is_file():
+        pytest.skip("needs `make install`: the README's commands run in its .venv")
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def test_every_block_has_a_kind_that_is_run_below() -> None:
+    assert [kind for kind, _ in BLOCKS] == ["serve", "client", "train", "figures"]
+    assert len(re.findall(r"^```\w", README, re.MULTILINE)) == len(BLOCKS)
+
+
+def test_the_tree_names_every_file_and_says_what_it_is_for() -> None:
+    tree = re.search(r"^## The tree\n.*?```\n(.*?)```", README, re.MULTILINE | re.DOTALL)[1]
+    named: set[str] = set()
+    folder = ""
+    for line in tree.splitlines():
+        indent, rest = re.match(r"( *)(.*)", line).groups()
+        name, _, text = rest.partition("  ")
+        assert text.strip() or name.endswith("/"), f"{line!r} says nothing"
+        if name.endswith("/"):
+            folder = name if not indent else folder.split("/")[0] + "/" + name
+            continue
+        if not indent:
+            folder = ""
+        named |= {folder + one for one in name.split()}
+    files = {name for name in tracked() if not name.startswith((".", "tests/", "docs/adr/"))}
+    shown = {name for name in named if not name.startswith((".", "tests/", "docs/adr/"))}
+    assert files - shown == set(), "not in the README's tree"
+    assert shown - files == set(), "in the README's tree, but not there"
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+@pytest.mark.serve
+@pytest.mark.slow
+def test_the_two_commands_serve_the_demo_and_answer(checkout: Path) -> None:
+    """`make serve` on a checkout without a model, then every client command."""
+    (serve,) = (text for kind, text in BLOCKS if kind == "serve")
+    (clients,) = (text for kind, text in BLOCKS if kind == "client")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert serve.strip() == "make serve"
+    output = checkout / "output"
+    with output.open("wb") as printed:
+        process = subprocess.Popen(["make", "serve"], cwd=checkout, env=os.environ | {"PORT": str(port)}, stdout=printed, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 240
+        while "Ctrl-C stops it" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.5)
+        commands = [line for line in clients.splitlines() if line.strip()]
+        assert len(commands) >= 3
+        for command in commands:
+            parts = shlex.split(command.replace(":8000", f":{port}"))
+            answer = subprocess.run(parts, cwd=checkout, check=True, capture_output=True, text=True).stdout
+            assert '"label":"7"' in answer, command
+    finally:
+        # make does not hand SIGTERM on as a success, so the service's own end is looked at: its port.
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+
+
+@pytest.mark.slow
+def test_the_training_command_makes_a_model_of_a_folder(checkout: Path) -> None:
+    (train,) = (text for kind, text in BLOCKS if kind == "train")
+    generator = np.random.default_rng(0)
+    for category, shade in (("day", 200), ("night", 40)):
+        folder = checkout / "photos" / category
+        folder.mkdir(parents=True)
+        for index in range(20):
+            pixels = generator.normal(shade, 20, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.jpg")
+    printed = subprocess.run(["sh", "-ec", train], cwd=checkout, check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "Saved models/photos/1" in printed
+    assert (checkout / "models" / "photos" / "1" / "manifest.json").is_file()
+
+
+def test_the_figures_commands_exist() -> None:
+    """The demo's own test runs it and holds its figures; here the commands must at least parse."""
+    from training.__main__ import _parser
+
+    (figures,) = (text for kind, text in BLOCKS if kind == "figures")
+    for command in figures.splitlines():
+        parts = shlex.split(command, comments=True)
+        assert parts[:3] == [".venv/bin/python", "-m", "training"]
+        _parser().parse_args(parts[3:])
+
+
+def test_make_help_lists_every_target() -> None:
+    printed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for target in ("help", "install", "serve", "train", "test", "check", "lock", "clean"):
+        assert re.search(rf"^  make {target} +\S", printed, re.MULTILINE), target
