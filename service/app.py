@@ -13,6 +13,7 @@ from service.metrics import RayMetrics
 from service.request_log import start_request_log
 from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
+from vision.image import silence_pillow
 
 APPLICATION = "sightline"
 
@@ -44,6 +45,7 @@ class ImageClassifier:
     """One replica: a classifier and the API in front of it, on one event loop."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+        silence_pillow()
         self._settings = settings
         self._log = start_request_log(settings.log_file)
         self._metrics = RayMetrics()

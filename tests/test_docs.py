@@ -42,7 +42,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_block_has_a_kind_that_is_run_below() -> None:
     assert [kind for kind, _ in BLOCKS] == ["serve", "client", "train", "figures"]
-    assert len(re.findall(r"^```\w", README, re.MULTILINE)) == len(BLOCKS)
+    assert len(re.findall(r"^```sh", README, re.MULTILINE)) == len(BLOCKS)
 
 
 def test_the_tree_names_every_file_and_says_what_it_is_for() -> None:
@@ -84,7 +84,9 @@ def test_the_two_commands_serve_the_demo_and_answer(checkout: Path) -> None:
     assert serve.strip() == "make serve"
     output = checkout / "output"
     with output.open("wb") as printed:
-        process = subprocess.Popen(["make", "serve"], cwd=checkout, env=os.environ | {"PORT": str(port)}, stdout=printed, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            ["make", "serve"], cwd=checkout, env=os.environ | {"PORT": str(port)}, stdout=printed, stderr=subprocess.STDOUT
+        )
     try:
         deadline = time.monotonic() + 240
         while "Ctrl-C stops it" not in output.read_text():

@@ -8,12 +8,14 @@ from typing import Any
 from rich.console import Console
 
 from vision.errors import SightlineError
+from vision.image import silence_pillow
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a refusal is printed without a traceback and gives status 2."""
     parsed = _parser().parse_args(arguments)
     console = Console(soft_wrap=True, markup=False, highlight=False)
+    silence_pillow()
     try:
         parsed.run(parsed, console)
     except SightlineError as error:

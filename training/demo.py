@@ -25,8 +25,9 @@ from vision.bundle.store import Bundle
 
 GLYPH_WEIGHTS = Path(__file__).parent / "weights" / "glyphs.safetensors"
 LABELS_A_CLASS = 10
-# Training from scratch gets the best of the rates 0.002, 0.005 and 0.01, so that the comparison is fair.
-SCRATCH_LEARNING_RATE = 0.005
+# From scratch, 10 labels a class, mean of 5 seeds: 0.002 gave 0.687, 0.005 0.775, 0.01 0.835, 0.02 0.792; with five times the
+# epochs all four gave 0.947 to 0.953. So that the comparison is fair, it gets the best.
+SCRATCH_LEARNING_RATE = 0.01
 PRETRAIN_GLYPHS = 150_000
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from training.datasets import TRAINING_LIMITS
 from vision.architectures.classifier import Classifier
 from vision.bundle.golden import MAX_SAMPLES, TOLERANCE, GoldenExpectation
-from vision.bundle.manifest import GOLDEN_FILE, OPENVINO_FILE, WEIGHTS_FILE, ArchitectureEntry, Manifest, Provenance
+from vision.bundle.manifest import GOLDEN_FILE, OPENVINO_FILE, OPENVINO_PREPROCESSING, WEIGHTS_FILE, ArchitectureEntry, Manifest, Provenance
 from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
 from vision.engines.servable import Servable
 from vision.image import decode
@@ -57,7 +57,7 @@ def export_bundle(
     servable = Servable(model.to("cpu", memory_format=torch.contiguous_format), preprocessing).eval()  # type: ignore[call-overload]
     files = {WEIGHTS_FILE: save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})}
     files |= _openvino_files(servable)
-    files |= _golden_files(servable, temperature, golden_files)
+    files |= _golden_files(servable, temperature, golden_files, categories)
     manifest = Manifest.model_construct(
         name=out.name,
         version=next_version(out.parent, out.name),
@@ -79,23 +79,23 @@ def export_bundle(
 
 
 def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> list[Path]:
-    """The files whose answer is the least certain, one a predicted category, up to MAX_SAMPLES.
+    """The files whose answer is certain by about 0.9, one a predicted category, up to MAX_SAMPLES.
 
-    A saturated probability stays 1.0 under a slightly wrong preprocessing; an uncertain one moves.
+    A saturated probability stays 1.0 under a slightly wrong preprocessing; one of 0.5 moves already by bfloat16's rounding.
     """
-    confidence = probabilities(logits).max(axis=1)
+    distance = np.abs(probabilities(logits).max(axis=1) - 0.9)
     winners = logits.argmax(axis=1)
-    least = [min(np.flatnonzero(winners == winner).tolist(), key=lambda index: confidence[index]) for winner in np.unique(winners)]
-    return [files[index] for index in sorted(least, key=lambda index: confidence[index])[:MAX_SAMPLES]]
+    least = [min(np.flatnonzero(winners == winner).tolist(), key=lambda index: distance[index]) for winner in np.unique(winners)]
+    return [files[index] for index in sorted(least, key=lambda index: distance[index])[:MAX_SAMPLES]]
 
 
-def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path]) -> dict[str, bytes]:
+def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]) -> dict[str, bytes]:
     images = {f"{index}{source.suffix.lower() or '.img'}": source.read_bytes() for index, source in enumerate(sources)}
     preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS)) for data in images.values()]
     with torch.inference_mode():
         logits = servable(torch.from_numpy(np.stack(preprocessing))).numpy()
     rows = probabilities(logits, temperature).tolist()
-    expected = GoldenExpectation(tolerance=TOLERANCE, probabilities=dict(zip(images, rows, strict=True)))
+    expected = GoldenExpectation(tolerance=TOLERANCE, categories=tuple(categories), probabilities=dict(zip(images, rows, strict=True)))
     return {f"golden/{name}": data for name, data in images.items()} | {GOLDEN_FILE: expected.model_dump_json(indent=2).encode()}
 
 
@@ -111,6 +111,8 @@ def _openvino_files(servable: Servable) -> dict[str, bytes]:
         program = torch.export.export(servable, (torch.zeros((2, *shape), dtype=torch.uint8),), dynamic_shapes=({0: batch},))
         model = ov.convert_model(program)
     model.reshape({model.input(0).get_any_name(): ov.PartialShape([-1, *shape])})
+    # The numbers of the normalisation are in the graph; this binds them to those of the manifest.
+    model.set_rt_info(servable.preprocessing.model_dump_json(), [*OPENVINO_PREPROCESSING])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / Path(OPENVINO_FILE).name
         ov.save_model(model, file, compress_to_fp16=False)

@@ -6,11 +6,12 @@ it imports no torch. Colour profiles are ignored on purpose: CMYK is turned to R
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFile
 
 from vision.errors import CorruptImage, EmptyImage, NotAnImage, TooManyBytes, TooManyPixels, TruncatedImage, UnsupportedFormat
 
@@ -83,6 +84,11 @@ class ImageFacts:
     values: int
 
 
+def silence_pillow() -> None:
+    """For the start of a process that decodes: Pillow warns of damaged metadata, and a client's bytes must not write our log."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def sniff_format(data: bytes) -> str | None:
     """The format in FORMATS that these bytes begin like, or None."""
     if data[:3] == b"\xff\xd8\xff":
@@ -125,8 +131,11 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
     if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
         _check_size(_webp_size(data), limits)
     try:
+        if file_format == "PNG":
+            _verify_png(data, limits)
         with Image.open(io.BytesIO(data), formats=[file_format]) as image:
             _check_size(image.size, limits)
+            _fit_transparency(image)
             image.load()
             return _to_rgb(_upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -197,6 +206,23 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     except struct.error:
         pass
     return 0, 0
+
+
+def _verify_png(data: bytes, limits: DecodeLimits) -> None:
+    """Checks every chunk's CRC, which Pillow does not do for pixels: a damaged file would decode to garbage."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        _check_size(image.size, limits)
+        image.verify()
+
+
+def _fit_transparency(image: Image.Image) -> None:
+    """A PNG's transparent colour is kept at the file's depth, its pixels at 8 bits; call before `load`."""
+    colour = image.info.get("transparency")
+    depth = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    if depth in ("L;2", "L;4") and isinstance(colour, int):
+        image.info["transparency"] = colour * (85 if depth == "L;2" else 17)
+    elif depth == "RGB;16B" and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _is_cut(data: bytes, file_format: str) -> bool:

@@ -109,6 +109,7 @@ class Preprocessing(BaseModel):
         picture = Image.fromarray(image)
         if self.channels == 1:
             picture = picture.convert("L")
+        picture = self._trimmed(picture)
         picture = self._resize(picture, self._scaled_size(picture.width, picture.height))
         pixels = np.asarray(self._squared(picture))
         return np.ascontiguousarray(pixels[:, :, None] if self.channels == 1 else pixels)
@@ -137,6 +138,15 @@ class Preprocessing(BaseModel):
             return self.resize_px, self.resize_px
         fixed = max(width, height) if self.policy == "pad" else min(width, height)
         return tuple(self.resize_px if side == fixed else max(1, int(self.resize_px * side / fixed)) for side in (width, height))  # type: ignore[return-value]
+
+    def _trimmed(self, picture: Image.Image) -> Image.Image:
+        """Cuts the far ends off a strip of more than 16:1, which the crop discards: scaled whole, 10,000×1 px would be 2.6 GB."""
+        short, long = sorted(picture.size)
+        keep = 16 * short + (long - 16 * short) % 2  # of the same parity, so that the middle stays where it is
+        if self.policy != "crop" or long <= keep:
+            return picture
+        cut = (long - keep) // 2
+        return picture.crop((cut, 0, cut + keep, short) if picture.width == long else (0, cut, short, cut + keep))
 
     def _resize(self, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
         if picture.size == size:

@@ -72,7 +72,7 @@ def architecture(name: str) -> Architecture:
         raise ValueError(f"There is no architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}.") from None
 
 
-def build_model(name: str, num_classes: int, **arguments: Any) -> Classifier:
+def build_model(name: str, num_classes: int, /, **arguments: Any) -> Classifier:
     """Builds an untrained network with `num_classes` outputs (at least 2).
 
     Args:
@@ -88,5 +88,5 @@ def build_model(name: str, num_classes: int, **arguments: Any) -> Classifier:
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2 categories.")
     try:
         return row.build(num_classes, **arguments)
-    except TypeError as error:
+    except (TypeError, IndexError, RuntimeError, ZeroDivisionError) as error:
         raise ValueError(f"{name} cannot be built with {arguments}: {error}") from error

@@ -23,6 +23,8 @@ MANIFEST_FILE = "manifest.json"
 CHECKSUM_FILE = "manifest.sha256"
 WEIGHTS_FILE = "model.safetensors"
 OPENVINO_FILE = "openvino/model.xml"
+# Where the IR says which preprocessing it holds.
+OPENVINO_PREPROCESSING = ("sightline", "preprocessing")
 GOLDEN_FILE = "golden/expected.json"
 
 MAX_CATEGORIES = 100_000
@@ -107,7 +109,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for required in (WEIGHTS_FILE, GOLDEN_FILE):
+        openvino_weights = OPENVINO_FILE.removesuffix("xml") + "bin"
+        for required in (WEIGHTS_FILE, GOLDEN_FILE, *((openvino_weights,) if OPENVINO_FILE in self.files else ())):
             if required not in self.files:
                 raise ValueError(f"files must list {required}")
         return self

@@ -6,8 +6,10 @@
 bytes that it has checked, so that a file swapped afterwards changes nothing. Knows no torch.
 """
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -88,8 +90,10 @@ def save_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes]) -> P
         staging.chmod(0o755)
         staging.rename(target)
         _sync_folder(target.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST) and target.exists():
+            raise FileExistsError(f"{target} exists; bundles are never overwritten. Save the next version.") from error
         raise
     return target
 
@@ -111,7 +115,7 @@ def list_versions(model: Path) -> list[int]:
     """The versions of one model's folder, in ascending order."""
     if not model.is_dir():
         return []
-    return sorted(int(entry.name) for entry in model.iterdir() if entry.name.isascii() and entry.name.isdigit() and entry.is_dir())
+    return sorted(int(entry.name) for entry in model.iterdir() if re.fullmatch(r"[1-9][0-9]*", entry.name) and entry.is_dir())
 
 
 def find_bundle(root: Path, model: str | None = None) -> Path:
@@ -152,6 +156,9 @@ def load_bundle(path: Path) -> Bundle:
     unexpected = sorted(set(present) - set(manifest.files) - {MANIFEST_FILE, CHECKSUM_FILE})
     if unexpected:
         raise UnexpectedFile(unexpected[0], "the manifest does not list this file; remove it, or save a new bundle.")
+    missing = sorted(set(manifest.files) - set(present))
+    if missing:
+        raise MissingFile(missing[0], "the manifest lists this file, but it is not there.")
     files = {name: _read_verified(path, name, entry) for name, entry in manifest.files.items()}
     if (path.parent.name, path.name) != (manifest.name, str(manifest.version)):
         raise ManifestInvalid(MANIFEST_FILE, f"it is {manifest.name}/{manifest.version}, but lies in {path.parent.name}/{path.name}.")
@@ -192,10 +199,7 @@ def _read_manifest(path: Path, present: list[str]) -> tuple[Manifest, str]:
 
 
 def _read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
-    try:
-        data = _read(path / name, entry.size_bytes)
-    except FileNotFoundError:
-        raise MissingFile(name, "the manifest lists this file, but it is not there.") from None
+    data = _read(path / name, entry.size_bytes)
     if len(data) != entry.size_bytes:
         actual = (path / name).stat().st_size
         raise SizeMismatch(name, f"it has {actual} bytes, the manifest says {entry.size_bytes}.")
@@ -216,6 +220,8 @@ def _read_golden(manifest: Manifest, files: Mapping[str, bytes]) -> Golden:
             raise GoldenMismatch(
                 GOLDEN_FILE, f"{name} has {len(row)} probabilities, but the manifest has {len(manifest.categories)} categories."
             )
+    if expected.categories != manifest.categories:
+        raise GoldenMismatch(GOLDEN_FILE, "its categories, or their order, are not those of the manifest.")
     names = tuple(expected.probabilities)
     return Golden(
         names=names,
@@ -229,7 +235,7 @@ def _read(file: Path, at_most: int) -> bytes:
     """The file's bytes, not following a link, at most one more than asked for: enough to see that it is too long."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(at_most + 1)
+        return stream.read(min(at_most, os.fstat(descriptor).st_size) + 1)
 
 
 def _write_synced(file: Path, data: bytes) -> None:

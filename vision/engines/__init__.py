@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vision.bundle.manifest import OPENVINO_FILE
 from vision.bundle.store import Bundle
-from vision.errors import EngineUnavailable, GoldenMismatch
+from vision.errors import EngineUnavailable, GoldenMismatch, ImageError
 from vision.image import DecodeLimits, Pixels, decode
 from vision.prediction import probabilities
 
@@ -56,8 +56,14 @@ def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLi
 
 def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> str | None:
     """What is wrong with the engine's answers to the golden samples, or None where they are right."""
-    images = np.stack([bundle.manifest.preprocessing.apply(decode(image, limits)) for image in bundle.golden.images])
-    return bundle.golden.difference(probabilities(engine.infer(images), bundle.manifest.temperature))
+    try:
+        images = np.stack([bundle.manifest.preprocessing.apply(decode(image, limits)) for image in bundle.golden.images])
+        logits = engine.infer(images)
+    except ImageError as error:
+        return f"a golden image cannot be decoded: {error}"
+    except RuntimeError as error:  # torch's and OpenVINO's way to say that the shapes do not fit
+        return f"the network does not take an input of shape {images.shape}: {error}"
+    return bundle.golden.difference(probabilities(logits, bundle.manifest.temperature))
 
 
 def warm(engine: Engine, shape: tuple[int, int, int], max_batch_size: int) -> None:

@@ -5,11 +5,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
+from pydantic import ValidationError
 
-from vision.bundle.manifest import OPENVINO_FILE
+from vision.bundle.manifest import OPENVINO_FILE, OPENVINO_PREPROCESSING
 from vision.bundle.store import Bundle
-from vision.errors import EngineUnavailable, TensorMismatch
+from vision.errors import EngineUnavailable, ManifestInvalid, TensorMismatch
 from vision.image import Pixels
+from vision.preprocessing import Preprocessing
 
 Precision = Literal["bf16", "f32"]
 
@@ -42,6 +44,8 @@ class OpenVinoEngine:
             )
         except RuntimeError as error:
             raise EngineUnavailable(f"{bundle.path}/{OPENVINO_FILE} cannot be compiled: {error}") from error
+        if _held_preprocessing(model) != bundle.manifest.preprocessing:
+            raise ManifestInvalid("manifest.json", f"its preprocessing is not the one that {OPENVINO_FILE} was made with.")
         outputs = self._compiled.output(0).partial_shape[1]
         if outputs.is_static and outputs.get_length() != len(bundle.manifest.categories):
             raise TensorMismatch(
@@ -54,3 +58,13 @@ class OpenVinoEngine:
         """(N, H, W, C) uint8 → (N, classes) logits."""
         self._request.infer([images], share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+
+def _held_preprocessing(model: ov.Model) -> Preprocessing | None:
+    """What the IR was made with, or None where it does not say."""
+    if not model.has_rt_info([*OPENVINO_PREPROCESSING]):
+        return None
+    try:
+        return Preprocessing.model_validate_json(model.get_rt_info([*OPENVINO_PREPROCESSING]).astype(str))
+    except ValidationError:
+        return None
