@@ -37,7 +37,7 @@ def main(settings: Settings, folder: Path) -> int:
         serve.start(http_options=HTTPOptions(host=settings.host, port=settings.port))
         serve.run(build_app(settings), name=APPLICATION)
         sys.stdin.read()
-        _silence_stderr()
+        _silence()
     except RuntimeError as error:
         print(_reason(error), file=sys.stderr)
         return 1
@@ -47,9 +47,10 @@ def main(settings: Settings, folder: Path) -> int:
     return 0
 
 
-def _silence_stderr() -> None:
+def _silence() -> None:
     """From here on Ray only reports, as failures, the ends that it was told to make."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _reason(error: RuntimeError) -> str:

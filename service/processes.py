@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -88,6 +89,28 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def own_terminal_group() -> Iterator[None]:
+    """Takes the terminal, where there is one, for a process group of its own.
+
+    Ctrl-C then reaches this process and not the make that started it, which would report an orderly end as a failure. Nobody
+    could continue such a group after Ctrl-Z, so that is ignored.
+    """
+    shares_its_group = os.getpgrp() != os.getpid()
+    if not (shares_its_group and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()):
+        yield
+        return
+    before = os.getpgrp()
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or taking the terminal would stop this process
+    os.setpgid(0, 0)
+    os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(sys.stdin.fileno(), before)
 
 
 def _marked() -> Iterator[tuple[psutil.Process, RunMark]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.processes import RUN_VARIABLE, RunMark, begin_run, die_with_parent, end_orphans, end_run
+from service.processes import RUN_VARIABLE, RunMark, begin_run, die_with_parent, end_orphans, end_run, own_terminal_group
 from service.settings import PREFIX, Settings
 from vision.bundle.store import find_bundle, load_bundle
 from vision.errors import SightlineError
@@ -65,7 +65,8 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
     mark = begin_run()
     console.print(f"Serving {bundle.manifest.name}/{bundle.manifest.version} ({bundle.digest}); this takes about 10 s.")
     try:
-        _supervise_cluster(settings, mark, stopping, console, started)
+        with own_terminal_group():
+            _supervise_cluster(settings, mark, stopping, console, started)
     finally:
         end_run(mark)
 

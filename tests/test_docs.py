@@ -1,6 +1,8 @@
 """The README is run: every block of it, and its tree is compared with the files that there are."""
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -30,7 +32,9 @@ def tracked() -> list[str]:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the working tree without models, beside the same virtual environment."""
-    if not (ROOT / ".venv" / ".installed").is_file():
+    installed = ROOT / ".venv" / ".installed"
+    newest = max((ROOT / name).stat().st_mtime for name in ("requirements.lock", "pyproject.toml"))
+    if not installed.is_file() or installed.stat().st_mtime < newest:
         pytest.skip("needs `make install`: the README's commands run in its .venv")
     folder = tmp_path_factory.mktemp("checkout")
     for name in tracked():
@@ -106,6 +110,34 @@ def test_the_two_commands_serve_the_demo_and_answer(checkout: Path) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
+
+
+@pytest.mark.serve
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_ends_make_serve_with_status_0(checkout: Path, models: Path) -> None:
+    """In a real terminal, where Ctrl-C goes to the whole foreground group, make included."""
+    if not (checkout / "models").is_dir():
+        shutil.copytree(models, checkout / "models")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(checkout)
+        os.execvpe("make", ["make", "serve"], os.environ | {"PORT": str(port), "SIGHTLINE_MODEL": "digits"})
+    printed = b""
+    deadline = time.monotonic() + 60
+    while b"Ctrl-C stops it" not in printed:
+        assert time.monotonic() < deadline, printed.decode()
+        printed += os.read(terminal, 65536)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # the terminal closes with its last process
+        while text := os.read(terminal, 65536):
+            printed += text
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, printed.decode()
+    assert b"Stopping" in printed
 
 
 @pytest.mark.slow
