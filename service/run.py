@@ -8,6 +8,7 @@ cluster process holds Ray and Serve.
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from vision.errors import SightlineError
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _START_TIMEOUT_S = 120.0
+_PORTS = range(20_000, 30_000)
 
 
 class PortTaken(SightlineError):
@@ -76,7 +78,7 @@ def _supervise_cluster(settings: Settings, mark: RunMark, stopping: threading.Ev
     if settings.log_file is None:
         os.mkfifo(log)
         threading.Thread(target=_copy_lines, args=(log,), daemon=True).start()
-    metrics_port = settings.metrics_port or _free_ports(1)[0]
+    metrics_port = settings.metrics_port or free_ports(1)[0]
     settings = settings.model_copy(
         update={"log_file": log.absolute(), "models_dir": settings.models_dir.absolute(), "metrics_port": metrics_port}
     )
@@ -158,21 +160,25 @@ def _check_port(host: str, port: int, setting: str = "port") -> None:
             ) from error
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, on any interface."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, on any interface.
+
+    From below the range that the system takes outgoing connections' ports from: one of those may be gone again in the
+    seconds until HAProxy binds it. And from below 30000, where Ray's replicas begin to listen.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            found.append(port)
+    return found
 
 
 def _ray_environment(mark: RunMark) -> dict[str, str]:
     """Ray reads these when it is imported, in every process of the cluster."""
-    stats, haproxy_metrics, fallback_http, fallback_grpc = _free_ports(4)
+    stats, haproxy_metrics, fallback_http, fallback_grpc = free_ports(4)
     return {
         RUN_VARIABLE: str(mark),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

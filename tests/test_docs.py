@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.run import free_ports
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -82,9 +84,7 @@ def test_the_two_commands_serve_the_demo_and_answer(checkout: Path) -> None:
     """`make serve` on a checkout without a model, then every client command."""
     (serve,) = (text for kind, text in BLOCKS if kind == "serve")
     (clients,) = (text for kind, text in BLOCKS if kind == "client")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     assert serve.strip() == "make serve"
     output = checkout / "output"
     with output.open("wb") as printed:
@@ -118,9 +118,7 @@ def test_ctrl_c_in_a_terminal_ends_make_serve_with_status_0(checkout: Path, mode
     """In a real terminal, where Ctrl-C goes to the whole foreground group, make included."""
     if not (checkout / "models").is_dir():
         shutil.copytree(models, checkout / "models")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(checkout)

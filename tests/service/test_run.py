@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,71 +20,18 @@ from service.processes import RUN_VARIABLE
 
 pytestmark = pytest.mark.serve
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Service:
-    """One `service run` and what it printed so far."""
-
-    def __init__(self, models: Path, folder: Path, **settings: str) -> None:
-        self.port = int(settings.pop("port", 0)) or free_port()
-        self.output = folder / f"output-{self.port}-{time.monotonic_ns()}"
-        environment = os.environ | {f"SIGHTLINE_{name.upper()}": value for name, value in settings.items()}
-        environment |= {"SIGHTLINE_MODELS_DIR": str(models), "SIGHTLINE_PORT": str(self.port)}
-        with self.output.open("wb") as output:
-            command = [sys.executable, "-m", "service", "run"]
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-    @property
-    def printed(self) -> str:
-        return self.output.read_text()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def wait_until_ready(self) -> "Service":
-        deadline = time.monotonic() + READY_S
-        while "Ctrl-C stops it" not in self.printed:
-            assert self.process.poll() is None, self.printed
-            assert time.monotonic() < deadline, self.printed
-            time.sleep(0.1)
-        return self
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
-def marked_processes(supervisor: int) -> list[str]:
-    """What still runs of a run: everything that bears its mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(RUN_VARIABLE, "").startswith(f"{supervisor}:") and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline())[:100])
-        except psutil.Error:
-            continue
-    return found
 
 
 @pytest.fixture(scope="module")
-def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    started = Service(models, tmp_path_factory.mktemp("service"))
+def service(models: Path, tmp_path_factory: pytest.TempPathFactory, launch) -> Iterator:
+    started = launch(models, tmp_path_factory.mktemp("service"))
     try:
         yield started.wait_until_ready()
     finally:
         assert started.stop() == 0, started.printed
 
 
-def test_it_is_ready_within_20_s_and_each_printed_line_works_as_pasted(service: Service) -> None:
+def test_it_is_ready_within_20_s_and_each_printed_line_works_as_pasted(service) -> None:
     seconds = float(re.search(r"Ready after ([\d.]+) s", service.printed)[1])
     assert seconds <= 20
     page, metrics = (re.search(rf"{name} +(http\S+)", service.printed)[1] for name in ("page", "metrics"))
@@ -101,7 +45,7 @@ def test_it_is_ready_within_20_s_and_each_printed_line_works_as_pasted(service: 
         time.sleep(1)
 
 
-def test_curl_gets_an_answer_however_it_sends_the_image(service: Service, tmp_path: Path, digit: Callable, encoded: Callable) -> None:
+def test_curl_gets_an_answer_however_it_sends_the_image(service, tmp_path: Path, digit: Callable, encoded: Callable) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(encoded(digit(3), "PNG"))
     for options in (["--data-binary", f"@{photo}"], ["-T", str(photo)], ["-F", f"image=@{photo}"]):
@@ -110,9 +54,7 @@ def test_curl_gets_an_answer_however_it_sends_the_image(service: Service, tmp_pa
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(
-    service: Service, number: int, digit: Callable, encoded: Callable
-) -> None:
+def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(service, number: int, digit: Callable, encoded: Callable) -> None:
     picture: Image.Image = digit(number)
     exif = Image.Exif()
     exif[0x0112] = 6  # stored a quarter turn to the left, as a phone held upright stores it
@@ -130,9 +72,7 @@ def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(
 
 
 @pytest.mark.slow
-def test_64_clients_for_30_s_get_no_error_and_each_the_answer_to_its_own_image(
-    service: Service, digit: Callable, encoded: Callable
-) -> None:
+def test_64_clients_for_30_s_get_no_error_and_each_the_answer_to_its_own_image(service, digit: Callable, encoded: Callable) -> None:
     """Different digits; every answer is compared with the one that the image got alone."""
     turns = (-8, -4, 0, 4, 8)
     images = [encoded(digit(number, turn_deg=turn), "PNG") for number in range(10) for turn in turns]
@@ -172,7 +112,7 @@ def test_64_clients_for_30_s_get_no_error_and_each_the_answer_to_its_own_image(
     assert answered > 1000
 
 
-def test_ready_live_models_and_a_problem_come_through_haproxy(service: Service) -> None:
+def test_ready_live_models_and_a_problem_come_through_haproxy(service) -> None:
     assert httpx.get(f"{service.url}/health/live").json() == {"status": "live"}
     assert httpx.get(f"{service.url}/health/ready").json() == {"status": "ready"}
     assert httpx.get(f"{service.url}/models").json()["models"][0]["name"] == "digits"
@@ -181,7 +121,7 @@ def test_ready_live_models_and_a_problem_come_through_haproxy(service: Service) 
     assert refused.json()["request_id"] == refused.headers["x-request-id"]
 
 
-def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(service: Service, digit: Callable, encoded: Callable) -> None:
+def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(service, digit: Callable, encoded: Callable) -> None:
     image = encoded(digit(5), "PNG")
     for headers in (
         {"x-request-id": b"\xff\xfe"},
@@ -196,14 +136,14 @@ def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(servi
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service: Service) -> None:
+def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service) -> None:
     """The client says 200 MB, sends 1 MB, and waits: the answer must come without the rest."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
         client.sendall(b"POST /classify HTTP/1.1\r\nHost: test\r\nContent-Length: 200000000\r\n\r\n" + b"\xff\xd8\xff" + bytes(2**20))
         assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
 
-def test_every_request_leaves_one_json_line_with_its_id(service: Service) -> None:
+def test_every_request_leaves_one_json_line_with_its_id(service) -> None:
     httpx.post(f"{service.url}/classify", content=b"no image", headers={"x-request-id": "look-for-me"})
     deadline = time.monotonic() + 10
     while not (lines := [line for line in service.printed.splitlines() if "look-for-me" in line]):
@@ -214,21 +154,21 @@ def test_every_request_leaves_one_json_line_with_its_id(service: Service) -> Non
     assert (logged["request_id"], logged["path"], logged["status"], logged["code"]) == ("look-for-me", "/classify", 415, "not_an_image")
 
 
-def test_a_taken_port_is_an_error_that_names_it_and_the_remedy(service: Service, models: Path, tmp_path: Path) -> None:
-    second = Service(models, tmp_path, port=str(service.port))
+def test_a_taken_port_is_an_error_that_names_it_and_the_remedy(service, models: Path, tmp_path: Path, launch) -> None:
+    second = launch(models, tmp_path, port=str(service.port))
     assert second.process.wait(timeout=30) == 2
     assert f"Port {service.port}" in second.printed
     assert "PORT=8001 make serve" in second.printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_status_0_and_leaves_nothing(number: int, models: Path, tmp_path: Path) -> None:
-    service = Service(models, tmp_path).wait_until_ready()
+def test_a_signal_ends_it_with_status_0_and_leaves_nothing(number: int, models: Path, tmp_path: Path, launch, left_of) -> None:
+    service = launch(models, tmp_path).wait_until_ready()
     folders = [process.environ()[RUN_VARIABLE] for process in psutil.Process(service.process.pid).children()]
     run_folder = Path(folders[0].split(":", 2)[2])
     assert run_folder.is_dir()
     assert service.stop(number) == 0, service.printed
-    assert marked_processes(service.process.pid) == []
+    assert left_of(service.process.pid) == []
     assert not run_folder.exists()
     assert "Traceback" not in service.printed
     with socket.socket() as probe:
@@ -236,80 +176,20 @@ def test_a_signal_ends_it_with_status_0_and_leaves_nothing(number: int, models: 
         probe.bind(("127.0.0.1", service.port))
 
 
-def test_a_killed_run_does_not_break_the_next_one(models: Path, tmp_path: Path) -> None:
-    first = Service(models, tmp_path).wait_until_ready()
+def test_a_killed_run_does_not_break_the_next_one(models: Path, tmp_path: Path, launch, left_of) -> None:
+    first = launch(models, tmp_path).wait_until_ready()
     first.process.kill()
     first.process.wait()
-    second = Service(models, tmp_path, port=str(first.port)).wait_until_ready()
+    second = launch(models, tmp_path, port=str(first.port)).wait_until_ready()
     try:
-        assert marked_processes(first.process.pid) == []
+        assert left_of(first.process.pid) == []
         assert httpx.get(f"{second.url}/health/ready").status_code == 200
     finally:
         assert second.stop() == 0
 
 
-def test_a_signal_during_the_start_ends_it_with_status_0(models: Path, tmp_path: Path) -> None:
-    service = Service(models, tmp_path)
+def test_a_signal_during_the_start_ends_it_with_status_0(models: Path, tmp_path: Path, launch, left_of) -> None:
+    service = launch(models, tmp_path)
     time.sleep(4)
     assert service.stop() == 0, service.printed
-    assert marked_processes(service.process.pid) == []
-
-
-def flip_a_byte(bundle: Path) -> str:
-    file = bundle / "openvino" / "model.bin"
-    data = bytearray(file.read_bytes())
-    data[1000] ^= 1
-    file.write_bytes(data)
-    return "openvino/model.bin"
-
-
-def add_a_file(bundle: Path) -> str:
-    (bundle / "run.py").write_text("print()")
-    return "run.py"
-
-
-def add_a_link(bundle: Path) -> str:
-    (bundle / "golden" / "0.png").unlink()
-    (bundle / "golden" / "0.png").symlink_to("/etc/hostname")
-    return "golden/0.png"
-
-
-def change_the_categories(bundle: Path) -> str:
-    """With a checksum that fits, as somebody would who edits the manifest by hand."""
-    text = (bundle / "manifest.json").read_text().replace('"9"\n', '"9",\n    "ten"\n')
-    (bundle / "manifest.json").write_text(text)
-    checksum = subprocess.run(["sha256sum", "manifest.json"], cwd=bundle, check=True, capture_output=True).stdout
-    (bundle / "manifest.sha256").write_bytes(checksum)
-    return "golden/expected.json"
-
-
-@pytest.mark.parametrize("damage", [flip_a_byte, add_a_file, add_a_link, change_the_categories])
-def test_a_damaged_bundle_is_not_served_and_the_file_is_named(damage: Callable[[Path], str], models: Path, tmp_path: Path) -> None:
-    shutil.copytree(models, tmp_path / "models")
-    file = damage(tmp_path / "models" / "digits" / "1")
-    service = Service(tmp_path / "models", tmp_path)
-    assert service.process.wait(timeout=30) == 2
-    assert file in service.printed
-    assert "Traceback" not in service.printed
-
-
-def test_a_replica_that_cannot_reproduce_the_golden_samples_never_becomes_ready(models: Path, tmp_path: Path) -> None:
-    """Every file is as its manifest says; only the answers are wrong. The replica itself must notice."""
-    from vision.bundle.store import load_bundle, save_bundle
-
-    bundle = load_bundle(models / "digits" / "1")
-    expected = json.loads(bundle.files["golden/expected.json"])
-    expected["probabilities"] = {name: row[1:] + row[:1] for name, row in expected["probabilities"].items()}
-    save_bundle(tmp_path / "models", bundle.manifest, {**bundle.files, "golden/expected.json": json.dumps(expected).encode()})
-    service = Service(tmp_path / "models", tmp_path)
-    assert service.process.wait(timeout=READY_S) == 2
-    assert "GoldenMismatch" in service.printed
-    assert "golden/" in service.printed
-    assert "Ready after" not in service.printed
-    assert marked_processes(service.process.pid) == []
-
-
-def test_an_unknown_setting_is_refused_by_name(models: Path, tmp_path: Path) -> None:
-    service = Service(models, tmp_path, max_batchsize="4")
-    assert service.process.wait(timeout=30) == 2
-    assert "SIGHTLINE_MAX_BATCHSIZE" in service.printed
+    assert left_of(service.process.pid) == []

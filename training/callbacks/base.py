@@ -12,6 +12,7 @@ Callbacks run in the order in which they are given. They may read everything of 
 change the learning rate. `state_dict` is written to every checkpoint, so it must say all that a resumed run needs.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,17 +72,22 @@ class Monitor(Callback):
         self.min_delta = min_delta
         self.best: float | None = None
 
-    def value(self, logs: Logs) -> float:
-        """The monitored value; a missing key is an error that lists the keys there are."""
+    def improved(self, logs: Logs) -> bool:
+        """Takes an epoch's value and keeps it where it is the best so far; NaN never is.
+
+        Raises:
+            KeyError: the value was not logged; the message lists what was.
+        """
         if self.monitor not in logs:
             raise KeyError(f"{type(self).__name__} monitors {self.monitor!r}; the epoch logged {', '.join(sorted(logs))}.")
-        return logs[self.monitor]
-
-    def improves(self, value: float) -> bool:
-        """Whether the value is better than the best so far by more than min_delta; NaN never is."""
+        value = logs[self.monitor]
         if self.best is None:
-            return value == value
-        return value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
+            better = not math.isnan(value)
+        else:
+            better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
+        if better:
+            self.best = value
+        return better
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
@@ -90,3 +96,40 @@ class Monitor(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the best value back."""
         self.best = state["best"]
+
+
+class Patience(Monitor):
+    """Shared by callbacks that act after some epochs without improvement.
+
+    Args:
+        patience: epochs, at least 1.
+        monitor: a key of the epoch's logs.
+        mode: `min` or `max`.
+        min_delta: how much better is better.
+    """
+
+    def __init__(self, patience: int, monitor: str, mode: str, min_delta: float) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if patience < 1:
+            raise ValueError(f"patience is {patience}; it must be at least 1 epoch.")
+        self.patience = patience
+        self.waited = 0
+
+    def on_phase_begin(self, trainer: "Trainer") -> None:
+        """Starts waiting anew."""
+        self.waited = 0
+
+    def improved(self, logs: Logs) -> bool:
+        """As of `Monitor`, and counts the epochs without improvement in `waited`."""
+        better = super().improved(logs)
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value and how long it is ago."""
+        return super().state_dict() | {"waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes both back."""
+        super().load_state_dict(state)
+        self.waited = state["waited"]

@@ -31,10 +31,7 @@ class ModelCheckpoint(Monitor):
 
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
         """Writes `last`, and copies it where this epoch is the best."""
-        value = self.value(logs)
-        better = self.improves(value)
-        if better:
-            self.best = value
+        better = self.improved(logs)
         save_checkpoint(self.folder / LAST, trainer.state_dict())
         if better:
             staging = self.folder / f".{BEST}"

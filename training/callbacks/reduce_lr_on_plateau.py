@@ -1,14 +1,14 @@
 """Lowers the learning rate when a phase stands still."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from training.callbacks.base import Logs, Monitor
+from training.callbacks.base import Logs, Patience
 
 if TYPE_CHECKING:
     from training.trainer import Trainer
 
 
-class ReduceLROnPlateau(Monitor):
+class ReduceLROnPlateau(Patience):
     """Multiplies every group's learning rate by `factor` after `patience` epochs without improvement.
 
     Args:
@@ -29,39 +29,20 @@ class ReduceLROnPlateau(Monitor):
         mode: str = "min",
         min_delta: float = 1e-4,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(patience, monitor, mode, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"factor is {factor}; it must lie between 0 and 1.")
-        if patience < 1:
-            raise ValueError(f"patience is {patience}; it must be at least 1 epoch.")
         self.factor = factor
-        self.patience = patience
         self.min_lr = min_lr
-        self.waited = 0
 
     def on_phase_begin(self, trainer: "Trainer") -> None:
         """Starts anew: another phase has another rate."""
+        super().on_phase_begin(trainer)
         self.best = None
-        self.waited = 0
 
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
-        """Counts, and lowers the rates when it has waited long enough."""
-        value = self.value(logs)
-        if self.improves(value):
-            self.best = value
-            self.waited = 0
-            return
-        self.waited += 1
-        if self.waited >= self.patience:
+        """Lowers the rates, which are part of the optimizer's state, when it has waited long enough."""
+        if not self.improved(logs) and self.waited >= self.patience:
             self.waited = 0
             for group in trainer.optimizer.param_groups:
                 group["lr"] = max(min(group["lr"], self.min_lr), group["lr"] * self.factor)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value and how long it is ago; the rates are in the optimizer's state."""
-        return super().state_dict() | {"waited": self.waited}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes both back."""
-        super().load_state_dict(state)
-        self.waited = state["waited"]
