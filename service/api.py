@@ -59,6 +59,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         responses={status: _problem_response(status) for status in (404, 405)},
     )
     gate = Gate(settings.max_queued_requests)
+    model = classifier.model_info()
     _handle_errors(api, metrics)
 
     async def classify(request: Request) -> JSONResponse:
@@ -73,7 +74,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
             outcomes = await _classify_all(classifier, submission, settings.request_timeout_s)
         if submission.single and isinstance(outcomes[0], SightlineError):
             raise outcomes[0]
-        answer = _answer(classifier.model_info(), request.state.request_id, submission, outcomes)
+        answer = _answer(model, request.state.request_id, submission, outcomes)
         done = [outcome for outcome in outcomes if isinstance(outcome, Classification)]
         slowest = {stage: max((getattr(one, f"{stage}_s") for one in done), default=0.0) for stage in ("decode", "queue", "inference")}
         seconds = {"read": read_s, **slowest, "total": time.monotonic() - started}
@@ -109,7 +110,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
 
     @api.get("/models", summary="What is served", response_model=ModelList)
     async def models() -> ModelList:
-        return ModelList(models=[classifier.model_info()])
+        return ModelList(models=[model])
 
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -190,6 +190,12 @@ def test_warm_runs_every_batch_size_once(bundle, engines, name):
     assert recorder.shapes == [(size, *bundle.manifest.preprocessing.shape) for size in range(1, 6)]
 
 
+def test_warm_runs_large_batches_at_each_double_only(bundle, engines):
+    recorder = Recorder(engines["f32"])
+    warm(recorder, bundle.manifest.preprocessing.shape, 200)
+    assert [shape[0] for shape in recorder.shapes] == [*range(1, 33), 64, 128]
+
+
 _SERVE = """
 import sys
 from pathlib import Path

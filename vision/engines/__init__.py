@@ -67,8 +67,9 @@ def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> s
 
 
 def warm(engine: Engine, shape: tuple[int, int, int], max_batch_size: int) -> None:
-    """Runs every batch size once, so that no request pays for a first run. `shape` is (H, W, C)."""
-    for size in range(1, max_batch_size + 1):
+    """Runs batches once, so that no request pays for a first run: every size to 32, then each double. `shape` is (H, W, C)."""
+    doubles = (2**power for power in range(6, max_batch_size.bit_length()))
+    for size in (*range(1, min(max_batch_size, 32) + 1), *doubles):
         engine.infer(np.zeros((size, *shape), dtype=np.uint8))
 
 
