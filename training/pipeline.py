@@ -4,7 +4,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ class OutputError(SightlineError):
     code = "output_error"
 
 
-@dataclass(frozen=True)
-class TrainedParts:
-    """The three parts of the data, decoded."""
-
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
-
-
 def train_bundle(data: Path, out: Path, config: TrainConfig, console: Console) -> Bundle:
     """Trains on a folder of labelled images and saves models/NAME/VERSION.
 
@@ -63,19 +53,19 @@ def train_bundle(data: Path, out: Path, config: TrainConfig, console: Console) -
     preprocessing = config.resolved_preprocessing
     console.print(f"{len(found.files)} images of {len(found.categories)} categories. {preprocessing.describe()}")
     images = load_images(found, preprocessing, shown(console, "decoding"))
-    parts = TrainedParts(*(images.subset(part) for part in (split.train, split.val, split.test)))
+    train, val, test = (images.subset(part) for part in (split.train, split.val, split.test))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with tempfile.TemporaryDirectory(prefix="sightline-run-") as run:
+    with tempfile.TemporaryDirectory(prefix="sightline-training-") as run:
         callbacks = [*choosing_callbacks(config), Progress(console), ModelCheckpoint(Path(run), **_monitor(config))]
-        trainer = fit(config, len(found.categories), parts.train, parts.val, callbacks, device)
-    temperature = fit_temperature(trainer.predict(parts.val.images), parts.val.labels)
-    logits = trainer.predict(parts.test.images)
+        trainer = fit(config, len(found.categories), train, val, callbacks, device)
+    temperature = fit_temperature(trainer.predict(val.images), val.labels)
+    logits = trainer.predict(test.images)
     metrics = {
-        "test_acc@1": accuracy(logits, parts.test.labels),
-        "test_nll_before_temperature": negative_log_likelihood(logits, parts.test.labels),
-        "test_nll": negative_log_likelihood(logits, parts.test.labels, temperature),
+        "test_acc@1": accuracy(logits, test.labels),
+        "test_nll_before_temperature": negative_log_likelihood(logits, test.labels),
+        "test_nll": negative_log_likelihood(logits, test.labels, temperature),
     }
-    counts = {"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)}
+    counts = {"train": len(train), "val": len(val), "test": len(test)}
     return export_bundle(
         out,
         trainer.model,

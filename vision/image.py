@@ -140,9 +140,7 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
             return _to_rgb(_upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
-    except TooManyPixels:
-        raise
-    except MemoryError:
+    except (TooManyPixels, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes; all of it means the same.
         if _is_cut(data, file_format):
