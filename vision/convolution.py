@@ -1,0 +1,130 @@
+"""Convolution and pooling as they are taught: plain NumPy, every number visible. For explaining and checking, not for speed.
+
+As in every deep-learning library, `conv2d` is a cross-correlation: the kernel is not flipped.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Padding = Literal["valid", "same"]
+
+
+class NamedFilter(NamedTuple):
+    """A 3×3 kernel and, in one sentence, what it detects or does."""
+
+    kernel: Array
+    does: str
+
+
+class Step(NamedTuple):
+    """One position of a kernel: where its answer goes, what it sees, what it multiplies to, and the sum."""
+
+    row: int
+    column: int
+    region: Array
+    products: Array
+    total: float
+
+
+def _named(rows: Sequence[Sequence[float]], does: str, divisor: float = 1.0) -> NamedFilter:
+    return NamedFilter(np.array(rows, dtype=np.float64) / divisor, does)
+
+
+FILTERS: Mapping[str, NamedFilter] = {
+    "identity": _named([[0, 0, 0], [0, 1, 0], [0, 0, 0]], "Leaves the image as it is."),
+    "vertical_edge": _named([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]], "Answers where brightness changes from left to right."),
+    "horizontal_edge": _named([[-1, -1, -1], [0, 0, 0], [1, 1, 1]], "Answers where brightness changes from top to bottom."),
+    "sobel_x": _named([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "Measures the change from left to right, smoothed along the edge."),
+    "sobel_y": _named([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], "Measures the change from top to bottom, smoothed along the edge."),
+    "laplacian": _named([[0, 1, 0], [1, -4, 1], [0, 1, 0]], "Answers to fine detail in every direction and is zero on even areas."),
+    "sharpen": _named([[0, -1, 0], [-1, 5, -1], [0, -1, 0]], "Adds an image's fine detail to it once more."),
+    "box_blur": _named([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "Replaces each pixel by the mean of its neighbourhood.", 9),
+    "gaussian_blur": _named([[1, 2, 1], [2, 4, 2], [1, 2, 1]], "Blurs, with the near neighbours weighing more.", 16),
+    "emboss": _named([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], "Lights the image from one corner, so that edges look raised."),
+}
+
+
+def output_size(side_px: int, kernel_px: int, stride: int = 1, padding: Padding = "valid") -> int:
+    """How many positions a kernel takes along a side.
+
+    Args:
+        side_px: at least 1.
+        kernel_px: at least 1.
+        stride: at least 1.
+        padding: `valid` stays inside; `same` pads with as little as gives ⌈side ÷ stride⌉.
+
+    Raises:
+        ValueError: a number below 1, or a kernel that does not fit inside.
+    """
+    for name, value in (("side_px", side_px), ("kernel_px", kernel_px), ("stride", stride)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1.")
+    if padding == "same":
+        return -(-side_px // stride)
+    if kernel_px > side_px:
+        raise ValueError(f"kernel_px is {kernel_px}; with padding 'valid' it must fit into the side of {side_px} px.")
+    return (side_px - kernel_px) // stride + 1
+
+
+def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
+    """How many input pixels along a side one output of these (kernel_px, stride) layers sees."""
+    seen, jump = 1, 1
+    for kernel_px, stride in layers:
+        seen += (kernel_px - 1) * jump
+        jump *= stride
+    return seen
+
+
+def parameter_count(kernel_px: int, in_channels: int, out_channels: int, bias: bool = True) -> int:
+    """How many numbers a convolution with square kernels learns."""
+    return out_channels * (kernel_px * kernel_px * in_channels + int(bias))
+
+
+def conv2d(images: Array, kernels: Array, bias: Array | None = None, stride: int = 1, padding: Padding = "valid") -> Array:
+    """(C, H, W) with kernels (F, C, kh, kw) and bias (F,) → (F, H', W').
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if images.ndim != 3 or kernels.ndim != 4 or images.shape[0] != kernels.shape[1]:
+        raise ValueError(f"conv2d takes (C, H, W) and (F, C, kh, kw); these are {images.shape} and {kernels.shape}.")
+    answers: Array = np.einsum("chwij,fcij->fhw", _windows(images, kernels.shape[2:], stride, padding, 0.0), kernels)
+    return answers if bias is None else answers + bias[:, None, None]
+
+
+def max_pool(images: Array, size_px: int, stride: int | None = None, padding: Padding = "valid") -> Array:
+    """(C, H, W) → (C, H', W'): the largest of each size_px × size_px window; the stride is the size where none is given."""
+    return np.asarray(_windows(images, (size_px, size_px), stride or size_px, padding, -np.inf).max(axis=(3, 4)))
+
+
+def average_pool(images: Array, size_px: int, stride: int | None = None, padding: Padding = "valid") -> Array:
+    """(C, H, W) → (C, H', W'): the mean of each window; what was padded is not counted."""
+    return np.asarray(np.nanmean(_windows(images, (size_px, size_px), stride or size_px, padding, np.nan), axis=(3, 4)))
+
+
+def global_average_pool(images: Array) -> Array:
+    """(C, H, W) → (C,): each channel's mean."""
+    return np.asarray(images.mean(axis=(1, 2)))
+
+
+def convolution_steps(image: Array, kernel: Array, stride: int = 1, padding: Padding = "valid") -> Iterator[Step]:
+    """Every position of a (kh, kw) kernel over an (H, W) image, row by row; the totals are `conv2d`'s answer."""
+    windows = _windows(image[None], kernel.shape, stride, padding, 0.0)[0]
+    for row, column in np.ndindex(windows.shape[:2]):
+        region = windows[row, column].copy()
+        products = region * kernel
+        yield Step(row, column, region, products, float(products.sum()))
+
+
+def _windows(images: Array, kernel: tuple[int, ...], stride: int, padding: Padding, fill: float) -> Array:
+    """(C, H, W) → (C, H', W', kh, kw)."""
+    sizes = [output_size(side, px, stride, padding) for side, px in zip(images.shape[1:], kernel, strict=True)]
+    if padding == "same":
+        missing = [max(0, (count - 1) * stride + px - side) for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)]
+        # The odd pixel goes to the end, as in TensorFlow's SAME.
+        images = np.pad(images.astype(np.float64), [(0, 0), *((total // 2, total - total // 2) for total in missing)], constant_values=fill)
+    return np.lib.stride_tricks.sliding_window_view(images, kernel, axis=(1, 2))[:, ::stride, ::stride]
