@@ -120,7 +120,7 @@ class Classifier:
             raise
         manifest = self.bundle.manifest
         predictions = top_k(probabilities(answer.logits, manifest.temperature), manifest.categories, k)
-        self._count_stages(decode=decode_s, queue_wait=answer.queue_s, inference=answer.inference_s)
+        self._count_stages(1, decode=decode_s, queue_wait=answer.queue_s)
         self._metrics.count(IMAGES, outcome="ok")
         return Classification(width, height, predictions, decode_s, answer.queue_s, answer.inference_s)
 
@@ -150,8 +150,9 @@ class Classifier:
 
     def _count_batch(self, size: int, seconds: float) -> None:
         self._metrics.observe(BATCH_SIZE, size)
+        self._count_stages(size, inference=seconds)
 
-    def _count_stages(self, **seconds: float) -> None:
+    def _count_stages(self, images: int, **seconds: float) -> None:
         for stage, value in seconds.items():
             self._metrics.count(STAGE_SECONDS, value, stage=stage)
-            self._metrics.count(STAGE_IMAGES, stage=stage)
+            self._metrics.count(STAGE_IMAGES, images, stage=stage)

@@ -34,7 +34,10 @@ IMAGES = Metric("sightline_images_total", "counter", ("outcome",), "Images answe
 DECODE_FAILURES = Metric("sightline_decode_failures_total", "counter", ("reason",), "Images that could not be decoded, by reason.")
 REJECTIONS = Metric("sightline_rejections_total", "counter", ("reason",), "Requests refused before their images were looked at, by reason.")
 STAGE_SECONDS = Metric(
-    "sightline_stage_seconds_total", "counter", ("stage",), "Seconds spent, by stage: read, decode, queue_wait, inference."
+    "sightline_stage_seconds_total",
+    "counter",
+    ("stage",),
+    "Seconds spent, by stage: read, decode, queue_wait, inference; a batch's inference counts once, not once an image.",
 )
 STAGE_IMAGES = Metric("sightline_stage_images_total", "counter", ("stage",), "Images that passed a stage.")
 BATCH_SIZE = Metric("sightline_batch_size", "histogram", (), "Images in one inference.", (1, 2, 4, 8, 16, 32, 64, 128, 256))

@@ -1,6 +1,8 @@
 """The table of metrics, in a real registry of prometheus_client."""
 
+import asyncio
 import re
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -81,3 +83,18 @@ def test_names_follow_the_convention(metric):
 
 def test_names_are_unique():
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_a_batchs_inference_counts_once_however_many_images_are_in_it(served, digit, encoded) -> None:
+    image, names = encoded(digit(3), "PNG"), ("sightline_stage_seconds_total", "sightline_stage_images_total")
+
+    async def many() -> list:
+        return await asyncio.gather(*(served.classifier.classify(image, 1, time.monotonic() + 30) for _ in range(64)))
+
+    before = [served.counted(name, stage="inference") for name in names]
+    answers = served.run(lambda client: many())
+    seconds, images = (served.counted(name, stage="inference") - was for name, was in zip(names, before, strict=True))
+    batches = {answer.inference_s for answer in answers}  # one clock reading a batch
+    assert len(batches) < len(answers), "some images shared a batch"
+    assert images == len(answers)
+    assert seconds == pytest.approx(sum(batches))
