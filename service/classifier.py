@@ -76,7 +76,7 @@ class Classifier:
         golden = self.bundle.golden
         answers = await asyncio.gather(*(self._logits(image, deadline) for image in golden.images))
         logits = np.stack([answer.logits for *_, answer in answers])
-        difference = golden.difference(probabilities(logits, self.bundle.manifest.temperature))
+        difference = self.bundle.golden_difference(probabilities(logits, self.bundle.manifest.temperature), self._engine.description)
         if difference is not None:
             raise GoldenMismatch(str(self.bundle.path), f"served through {self._engine.description}: {difference}.")
         self._proved = True

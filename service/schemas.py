@@ -159,7 +159,7 @@ class ModelList(BaseModel):
                             "version": 1,
                             "digest": "3b5d54ecfa3b",
                             "architecture": "simple_resnet",
-                            "engine": "openvino-cpu-bf16",
+                            "engine": "openvino-bf16",
                             "categories": ["0", "1", "2"],
                             "preprocessing": "It reduces the image to one gray channel, scales the long side to 16 px …",
                             "metrics": {"test_acc@1": 0.9956},

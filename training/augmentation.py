@@ -1,13 +1,20 @@
-"""Random changes that leave the label as it is, for training images only. Batched, on whatever device the batch is on."""
+"""Random changes that leave the label as it is, for training images only. Batched, on whatever device the batch is on.
+
+By name, joined with +: at most one of each kind, e.g. `photos+trivialaugment+erasing+mixup`. Everything draws from torch's
+global generator, which the trainer seeds before each step.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+from torchvision.transforms import InterpolationMode, v2
+
+NONE = "none"
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Affine:
     """One random affine map an image; what falls outside repeats the nearest edge.
 
     Attributes:
@@ -27,7 +34,7 @@ class Augmentation:
     flip: bool = False
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) float32, any range → the same shape; draws from torch's global generator."""
+        """(N, C, H, W) float32, any range → the same shape."""
         count, device = len(images), images.device
 
         def uniform(low: float, high: float) -> torch.Tensor:
@@ -49,10 +56,74 @@ class Augmentation:
         return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-AUGMENTATIONS: dict[str, Augmentation | None] = {
-    "none": None,
+AFFINE = {
     # The defaults that Keras' ImageDataGenerator examples made common.
-    "photos": Augmentation(rotation_deg=20, shift=0.2, zoom_in=0.15, zoom_out=0.15, flip=True),
+    "photos": Affine(rotation_deg=20, shift=0.2, zoom_in=0.15, zoom_out=0.15, flip=True),
     # Nothing mirrored: it would turn one character into another.
-    "characters": Augmentation(rotation_deg=12, shift=0.08, zoom_in=0.12, zoom_out=0.25, shear=0.15),
+    "characters": Affine(rotation_deg=12, shift=0.08, zoom_in=0.12, zoom_out=0.25, shear=0.15),
+    "flip": Affine(flip=True),
 }
+# Colours and geometry by a drawn policy; bilinear, because torchvision's default of nearest frays edges.
+POLICIES = {
+    "trivialaugment": v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR),  # https://arxiv.org/abs/2103.10158
+    "randaugment": v2.RandAugment(2, 9, interpolation=InterpolationMode.BILINEAR),  # https://arxiv.org/abs/1909.13719
+}
+ERASING = "erasing"
+_ERASE = v2.RandomErasing(p=0.25)  # https://arxiv.org/abs/1708.04896; the share that timm's recipes use
+# The strengths of torchvision's own recipes: https://github.com/pytorch/vision/issues/3995
+MIXING = {"mixup": (v2.MixUp, 0.2), "cutmix": (v2.CutMix, 1.0)}  # https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899
+NAMES = (NONE, *AFFINE, *POLICIES, ERASING, *MIXING)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a training batch goes through, in the order of the attributes; each None or False is left out.
+
+    Attributes:
+        policy: a name in POLICIES, on pixels.
+        affine: on normalised values.
+        erasing: a quarter of the images lose a rectangle.
+        mixing: a name in MIXING: pairs of images are mixed, and their labels with them.
+    """
+
+    policy: str | None = None
+    affine: Affine | None = None
+    erasing: bool = False
+    mixing: str | None = None
+
+    def on_pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, H, W, C) → the same shape."""
+        if self.policy is None:
+            return images
+        upright = images.permute(0, 3, 1, 2)  # each image draws its own policy
+        return torch.stack([POLICIES[self.policy](image) for image in upright]).permute(0, 2, 3, 1)
+
+    def on_values(self, images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised (N, C, H, W) and labels (N,) → the same shape, and labels (N,) or, mixed, shares (N, num_classes)."""
+        if self.affine is not None:
+            images = self.affine(images)
+        if self.erasing:
+            images = torch.stack([_ERASE(image) for image in images])
+        if self.mixing is not None and len(images) > 1:
+            mix, strength = MIXING[self.mixing]
+            images, labels = mix(alpha=strength, num_classes=num_classes)(images, labels)
+        return images, labels
+
+
+def augmentation(names: str) -> Augmentation | None:
+    """`none`, or names joined with +.
+
+    Raises:
+        ValueError: an unknown name, or two of one kind; the message lists what there is.
+    """
+    chosen = names.split("+")
+    for name in chosen:
+        if name not in NAMES:
+            raise ValueError(f"augmentation names {name!r}; choose from {', '.join(NAMES)}, joined with +.")
+    if chosen == [NONE]:
+        return None
+    kinds = [[name for name in chosen if name in kind] for kind in ((NONE,), POLICIES, AFFINE, (ERASING,), MIXING)]
+    if kinds[0] or any(len(kind) > 1 for kind in kinds):
+        raise ValueError(f"augmentation is {names!r}; none stands alone, and there can be one of each kind at most.")
+    _, policy, affine, erasing, mixing = (kind[0] if kind else None for kind in kinds)
+    return Augmentation(policy, AFFINE[affine] if affine else None, erasing is not None, mixing)

@@ -6,7 +6,6 @@ handwritten digits. The table that it prints compares what a user can choose bet
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,14 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from training.callbacks import Progress
-from training.config import TrainConfig, load_config
-from training.datasets import ImageSet, find_images, load_images, stratified_split
+from training.config import load_config
+from training.datasets import ImageSet
+from training.fitting import choosing_callbacks, fit
 from training.metrics import accuracy
-from training.pipeline import choosing_callbacks, fit, shown, train_bundle
+from training.pipeline import train_bundle
+from training.preparation import prepare_data
+from training.progress import shown
+from training.transfer import contenders, mean_and_deviation, measure
 from vision.bundle.store import Bundle
 
 GLYPH_WEIGHTS = Path(__file__).parent / "weights" / "glyphs.safetensors"
@@ -47,24 +50,18 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
         data = Path(folder) / "digits"
         write_digits(data)
         bundle = train_bundle(data, out, config, console)
-        found = find_images(data)
-        images = load_images(found, config.resolved_preprocessing)
-        split = stratified_split(found, config.val_share, config.test_share, config.seed)
-    train, val, test = (images.subset(part) for part in (split.train, split.val, split.test))
+        prepared = prepare_data(data, config.split_rule, config.problem_files, config.resolved_preprocessing)
+        train, val, test = (prepared.part(name) for name in ("train", "val", "test"))
 
     rows: dict[str, list[str]] = {}
-    for name, contender in _contenders(config):
+    for name, contender in contenders(config, SCRATCH_LEARNING_RATE):
         few = []
         for seed in range(seeds):
             run = contender.model_copy(update={"seed": seed, "batch_size": 20})
-            trainer = fit(run, 10, _few(train, seed), val, choosing_callbacks(run))
-            few.append(accuracy(trainer.predict(test.images), test.labels))
+            few.append(measure(run, _few(train, seed), val, test))
             console.print(f"{LABELS_A_CLASS} labels a class, {name}, seed {seed}: {few[-1]:.4f}")
-        if contender == config:
-            every = bundle.manifest.metrics["test_acc@1"]
-        else:
-            every = accuracy(fit(contender, 10, train, val, choosing_callbacks(contender)).predict(test.images), test.labels)
-        rows[name] = [f"{np.mean(few):.4f} ± {np.std(few):.4f}", f"{every:.4f}"]
+        every = bundle.manifest.metrics["test_acc@1"] if contender == config else measure(contender, train, val, test)
+        rows[name] = [mean_and_deviation(few), f"{every:.4f}"]
 
     table = Table("", f"{LABELS_A_CLASS} labels a class", f"all {len(train)} labels", title=f"acc@1 on {len(test)} held-out digits")
     for name, cells in rows.items():
@@ -79,7 +76,7 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
 
 def pretrain(console: Console) -> Path:
     """Makes the shipped backbone again: renders the glyphs, trains on them from scratch, writes GLYPH_WEIGHTS."""
-    from training.glyphs import CHARACTERS, render_glyphs  # brings matplotlib, which the demo itself does not need
+    from training.glyphs import CHARACTERS, render_glyphs  # brings matplotlib's fonts, which the demo itself does not need
 
     started = time.monotonic()
     config = load_config("glyphs", {})
@@ -105,13 +102,6 @@ def write_digits(folder: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         # 0 to 16 of each 4×4 block were ink.
         Image.fromarray((255 - counts.reshape(8, 8) * 255 / 16).round().astype(np.uint8)).save(file)
-
-
-def _contenders(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
-    epochs = config.epochs_frozen + config.epochs_finetuned
-    yield "frozen", config.model_copy(update={"epochs_frozen": epochs, "epochs_finetuned": 0})
-    yield "fine-tuned", config
-    yield "from scratch", config.model_copy(update={"weights": "none", "learning_rate": SCRATCH_LEARNING_RATE})
 
 
 def _few(train: ImageSet, seed: int) -> ImageSet:

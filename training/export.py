@@ -1,11 +1,16 @@
-"""A trained network → a bundle, with the proof of what it answers."""
+"""A trained network → a bundle, with the proof of what it answers.
 
+Each engine has to give the reference's answers on the validation images, within its gate; what does not pass is not written,
+or, where several precisions share a file, is marked so that it never serves.
+"""
+
+import json
 import shlex
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +19,69 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.console import Console
 from safetensors.torch import save
 
-from training.datasets import TRAINING_LIMITS
+from training.baseline import drift_baseline
+from training.conversion import FORMATS, Format, convert
+from training.datasets import TRAINING_LIMITS, ImageSet
+from training.engines import REFERENCE, available
+from training.evaluation import evaluate, predict
+from training.model_card import render_card
 from vision.architectures.classifier import Classifier
 from vision.bundle.golden import MAX_SAMPLES, TOLERANCE, GoldenExpectation
-from vision.bundle.manifest import GOLDEN_FILE, OPENVINO_FILE, OPENVINO_PREPROCESSING, WEIGHTS_FILE, ArchitectureEntry, Manifest, Provenance
+from vision.bundle.manifest import (
+    BASELINE_FILE,
+    CARD_FILE,
+    GOLDEN_FILE,
+    METRICS_FILE,
+    WEIGHTS_FILE,
+    ArchitectureEntry,
+    Manifest,
+    Parity,
+    Provenance,
+)
 from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
 from vision.engines.servable import Servable
 from vision.image import decode
 from vision.prediction import probabilities
 from vision.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an engine must keep to, on the validation images.
+
+    Attributes:
+        agreement: the least share of images with the reference's best label.
+        difference: the largest difference of any probability.
+    """
+
+    agreement: float
+    difference: float
+
+
+# float32 differs by the order of additions; bfloat16 keeps 8 bits of mantissa; 8-bit integers keep 256 steps.
+GATES = {"f32": Gate(0.999, 0.001), "bf16": Gate(0.99, 0.05), "int8": Gate(0.98, 0.10)}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The images that a bundle is proved on.
+
+    Attributes:
+        train: for the calibration of int8.
+        val: for the parity of the engines.
+        test: for the numbers, the golden samples and the baseline.
+        test_files: where the test images lie, in order.
+        facts: fingerprints, counts and what was left out, for the provenance.
+    """
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    test_files: Sequence[Path]
+    facts: dict[str, Any]
 
 
 def export_bundle(
@@ -35,10 +92,10 @@ def export_bundle(
     categories: Sequence[str],
     preprocessing: Preprocessing,
     temperature: float,
-    metrics: Mapping[str, float],
-    golden_files: Sequence[Path],
-    data: dict[str, Any],
+    evidence: Evidence,
+    formats: Sequence[Format],
     config: dict[str, Any],
+    console: Console,
 ) -> Bundle:
     """Saves the next version of a model, and loads it again as a server would.
 
@@ -49,15 +106,15 @@ def export_bundle(
         categories: in the order of the outputs.
         preprocessing: what its images went through.
         temperature: fitted on the validation images.
-        metrics: measured on the test images.
-        golden_files: 1 to 8 held-out images, kept byte for byte.
-        data: fingerprint, counts and split, for the provenance.
+        evidence: what it is proved on.
+        formats: what is written beside the weights and OpenVINO's float32.
         config: the training configuration, for the provenance.
+        console: where each engine's parity is shown.
     """
     servable = Servable(model.to("cpu", memory_format=torch.contiguous_format), preprocessing).eval()  # type: ignore[call-overload]
     files = {WEIGHTS_FILE: save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})}
-    files |= _openvino_files(servable)
-    files |= _golden_files(servable, temperature, golden_files, categories)
+    console.print(f"Exporting: {', '.join(('safetensors', 'openvino', *formats))}")
+    files |= convert(servable, formats, evidence.train.images)
     manifest = Manifest.model_construct(
         name=out.name,
         version=next_version(out.parent, out.name),
@@ -65,16 +122,35 @@ def export_bundle(
         categories=tuple(categories),
         preprocessing=preprocessing,
         temperature=temperature,
-        metrics=dict(metrics),
+        metrics={},
+        parity={},
         provenance=Provenance(
             created_at=datetime.now(UTC),
             command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-            data=data,
+            data=evidence.facts,
             config=config,
             code=_code_versions(),
         ),
         files={},
     )
+    with torch.inference_mode():
+        logits = predict(_Reference(servable), evidence.test.images)
+    files |= _golden_files(servable, temperature, choose_golden(evidence.test_files, logits), categories)
+    parity, numbers, refused = _judge(manifest, files, evidence, console)
+    files = {name: data for name, data in files.items() if not any(name.startswith(prefix) for prefix in refused)}
+    reference = numbers[REFERENCE]
+    files[METRICS_FILE] = _json(numbers)
+    files[BASELINE_FILE] = _json(drift_baseline(logits, evidence.train.labels, categories, temperature))
+    manifest = manifest.model_copy(
+        update={
+            "metrics": {
+                f"test_{name}": reference[name]
+                for name in ("acc@1", "acc@5", "macro_f1", "nll", "nll_before", "brier", "ece", "ece_before")
+            },
+            "parity": parity,
+        }
+    )
+    files[CARD_FILE] = render_card(manifest, reference).encode()
     return load_bundle(save_bundle(out.parent, manifest, files))
 
 
@@ -89,6 +165,59 @@ def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> li
     return [files[index] for index in sorted(least, key=lambda index: distance[index])[:MAX_SAMPLES]]
 
 
+def measure_parity(engine: str, logits: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], temperature: float) -> Parity:
+    """How (N, classes) logits of an engine compare with the reference's, and whether that is within its gate."""
+    gate = GATES[engine.rpartition("-")[2]]
+    agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    apart = np.abs(probabilities(logits, temperature) - probabilities(reference, temperature))
+    difference = float(apart.max()) if np.isfinite(apart).all() else 1.0
+    return Parity(
+        images=len(logits),
+        top1_agreement=agreement,
+        max_probability_difference=difference,
+        passed=agreement >= gate.agreement and difference <= gate.difference,
+    )
+
+
+class _Reference:
+    """The network as it was trained, before there is a bundle."""
+
+    description = REFERENCE
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+
+    def infer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images)).numpy()
+        return logits
+
+
+def _judge(
+    manifest: Manifest, files: Mapping[str, bytes], evidence: Evidence, console: Console
+) -> tuple[dict[str, Parity], dict[str, dict[str, Any]], list[str]]:
+    """Runs every engine as it will be run, from a bundle on disk: parity, numbers, and which files are not to be written."""
+    parity: dict[str, Parity] = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="sightline-export-") as folder:
+        bundle = load_bundle(save_bundle(Path(folder), manifest, files))
+        reference: npt.NDArray[np.floating] | None = None
+        for name, open_it in available(bundle).items():
+            engine = open_it()
+            logits = predict(engine, evidence.val.images)
+            reference = logits if reference is None else reference
+            parity[name] = measure_parity(name, logits, reference, manifest.temperature)
+            if parity[name].passed:
+                test = predict(engine, evidence.test.images)
+                numbers[name] = evaluate(test, evidence.test.labels, manifest.categories, manifest.temperature)
+            console.print(
+                f"{name}: top-1 agreement {parity[name].top1_agreement:.4f}, largest difference of a probability "
+                f"{parity[name].max_probability_difference:.6f} on {parity[name].images} validation images"
+                f"{'' if parity[name].passed else ': refused'}"
+            )
+    refused = [entry.prefix for entry in FORMATS.values() if entry.engine in parity and not parity[entry.engine].passed]
+    return parity, numbers, refused
+
+
 def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]) -> dict[str, bytes]:
     images = {f"{index}{source.suffix.lower() or '.img'}": source.read_bytes() for index, source in enumerate(sources)}
     preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS)) for data in images.values()]
@@ -99,24 +228,8 @@ def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path
     return {f"golden/{name}": data for name, data in images.items()} | {GOLDEN_FILE: expected.model_dump_json(indent=2).encode()}
 
 
-def _openvino_files(servable: Servable) -> dict[str, bytes]:
-    """The network as OpenVINO IR with a batch of any size: uint8 (N, H, W, C) → float32 (N, classes)."""
-    import openvino as ov
-
-    shape = servable.preprocessing.shape
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # torch.export and OpenVINO's converter warn about their own internals.
-        # Two images, because torch.export takes a batch of one for a constant.
-        program = torch.export.export(servable, (torch.zeros((2, *shape), dtype=torch.uint8),), dynamic_shapes=({0: batch},))
-        model = ov.convert_model(program)
-    model.reshape({model.input(0).get_any_name(): ov.PartialShape([-1, *shape])})
-    # The numbers of the normalisation are in the graph; this binds them to those of the manifest.
-    model.set_rt_info(servable.preprocessing.model_dump_json(), [*OPENVINO_PREPROCESSING])
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / Path(OPENVINO_FILE).name
-        ov.save_model(model, file, compress_to_fp16=False)
-        return {OPENVINO_FILE: file.read_bytes(), OPENVINO_FILE.removesuffix("xml") + "bin": file.with_suffix(".bin").read_bytes()}
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _code_versions() -> dict[str, str]:

@@ -1,32 +1,39 @@
 """The whole journey in one place: files → split → phases → temperature → metrics → bundle."""
 
+import json
 import re
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
-from training.augmentation import AUGMENTATIONS
+from training.augmentation import augmentation
 from training.calibration import fit_temperature
-from training.callbacks import Callback, EarlyStopping, ModelCheckpoint, Progress, ReduceLROnPlateau, WarmupCosine
+from training.callbacks.model_checkpoint import LAST
+from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
-from training.datasets import ImageSet, find_images, load_images, stratified_split
-from training.export import choose_golden, export_bundle
-from training.finetuning import load_backbone
-from training.metrics import accuracy, negative_log_likelihood
+from training.contact_sheet import contact_sheet
+from training.conversion import Format
+from training.datasets import DataError, ImageSet
+from training.engines import REFERENCE, open_engine
+from training.evaluation import predict, top_losses
+from training.export import Evidence, export_bundle
+from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
+from training.preparation import PreparedData, prepare_data, print_report, write_report
+from training.progress import shown
+from training.report import WorstImage, render_report
+from training.reproduction import read_config
+from training.run_folder import open_run
 from training.trainer import Trainer
-from vision.architectures import build_model
-from vision.bundle.manifest import ArchitectureEntry
-from vision.bundle.store import Bundle
+from vision.bundle.manifest import METRICS_FILE, ArchitectureEntry
+from vision.bundle.store import Bundle, load_bundle, next_version
+from vision.engines.torch_engine import load_model
 from vision.errors import SightlineError
+from vision.prediction import probabilities
 
-# How long a person is left without a word where there is no bar.
-_SILENCE_S = 2.0
+_TOP_LOSSES = 12
 
 
 class OutputError(SightlineError):
@@ -35,100 +42,168 @@ class OutputError(SightlineError):
     code = "output_error"
 
 
-def train_bundle(data: Path, out: Path, config: TrainConfig, console: Console) -> Bundle:
+def train_bundle(
+    data: Path,
+    out: Path,
+    config: TrainConfig,
+    console: Console,
+    *,
+    formats: Sequence[Format] = (),
+    resume: bool = False,
+    workers: int = 1,
+) -> Bundle:
     """Trains on a folder of labelled images and saves models/NAME/VERSION.
 
     Args:
         data: one folder of images a category.
-        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`.
+        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run itself lies in runs/NAME/VERSION beside models.
         config: every setting of the run.
         console: where progress is shown.
+        formats: what the bundle brings beside OpenVINO's float32.
+        resume: goes on with the unfinished run of this name.
+        workers: how many processes train, 1 to 64; see `training.distributed`.
 
     Raises:
         SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
     """
     _check_name(out)
-    found = find_images(data)
-    split = stratified_split(found, config.val_share, config.test_share, config.seed)
     preprocessing = config.resolved_preprocessing
-    console.print(f"{len(found.files)} images of {len(found.categories)} categories. {preprocessing.describe()}")
-    images = load_images(found, preprocessing, shown(console, "decoding"))
-    train, val, test = (images.subset(part) for part in (split.train, split.val, split.test))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with tempfile.TemporaryDirectory(prefix="sightline-training-") as run:
-        callbacks = [*choosing_callbacks(config), Progress(console), ModelCheckpoint(Path(run), **_monitor(config))]
-        trainer = fit(config, len(found.categories), train, val, callbacks, device)
-    temperature = fit_temperature(trainer.predict(val.images), val.labels)
-    logits = trainer.predict(test.images)
-    metrics = {
-        "test_acc@1": accuracy(logits, test.labels),
-        "test_nll_before_temperature": negative_log_likelihood(logits, test.labels),
-        "test_nll": negative_log_likelihood(logits, test.labels, temperature),
-    }
-    counts = {"train": len(train), "val": len(val), "test": len(test)}
-    return export_bundle(
+    console.print(preprocessing.describe())
+    prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, "decoding"))
+    print_report(prepared.report, console)
+    run = run_folder(out)
+    state = open_run(run, _identity(config, prepared) | {"workers": workers}, resume)
+    write_report(prepared.report, run / "data_report.json")
+    if workers > 1:
+        from training.distributed import fit_with_workers  # Ray takes seconds to import
+
+        fit_with_workers(data, run, config, workers, resume=state is not None)
+        state = load_checkpoint(run / LAST)
+    callbacks = [*choosing_callbacks(config), *recording_callbacks(config, run, console)]
+    trainer = fit(config, len(prepared.categories), prepared.part("train"), prepared.part("val"), callbacks, default_device(), resume=state)
+    evidence = gather_evidence(prepared, trainer.train, trainer.val)
+    temperature = fit_temperature(trainer.predict(trainer.val.images), trainer.val.labels)
+    bundle = export_bundle(
         out,
         trainer.model,
         architecture=ArchitectureEntry(name=config.arch, arguments=config.arch_arguments),
-        categories=found.categories,
+        categories=prepared.categories,
         preprocessing=preprocessing,
         temperature=temperature,
-        metrics=metrics,
-        golden_files=choose_golden([found.files[index] for index in split.test], logits),
-        data={"sha256": found.fingerprint(), "images": counts},
+        evidence=evidence,
+        formats=formats,
         config=config.model_dump(mode="json"),
+        console=console,
+    )
+    write_results(run, bundle, prepared, evidence.test, trainer)
+    console.print(f"Report: {run / 'report.html'}")
+    return bundle
+
+
+def export_again(path: Path, data: Path, formats: Sequence[Format], console: Console) -> Bundle:
+    """Saves the next version of a bundle, with more formats.
+
+    Args:
+        path: models/NAME/VERSION.
+        data: what it was trained on.
+        formats: what the new version brings beside OpenVINO's float32.
+        console: where progress is shown.
+
+    Raises:
+        DataError: the data is not what the bundle was trained on, so that nothing could be proved.
+        SightlineError: the bundle or the data cannot be used.
+    """
+    bundle = load_bundle(path)
+    manifest, config = bundle.manifest, read_config(bundle)
+    prepared = prepare_data(data, config.split_rule, config.problem_files, manifest.preprocessing, shown(console, "decoding"))
+    if prepared.fingerprint() != manifest.provenance.data.get("sha256"):
+        raise DataError(f"{data} is not the data that {path} was trained on; its fingerprint is another. Give that folder as it was.")
+    return export_bundle(
+        path.parent,
+        load_model(bundle),
+        architecture=manifest.architecture,
+        categories=manifest.categories,
+        preprocessing=manifest.preprocessing,
+        temperature=manifest.temperature,
+        evidence=gather_evidence(prepared, prepared.part("train"), prepared.part("val")),
+        formats=formats,
+        config=manifest.provenance.config,
+        console=console,
     )
 
 
-def fit(config: TrainConfig, num_classes: int, train: ImageSet, val: ImageSet, callbacks: list[Callback], device: str = "cpu") -> Trainer:
-    """Builds the network, fills its backbone where there are weights, and trains it through its phases."""
-    torch.manual_seed(config.seed)  # of the initial weights
-    model = build_model(config.arch, num_classes, **config.arch_arguments)
-    if config.weights != "none":
-        load_backbone(model, Path(config.weights))
-    trainer = Trainer(
-        model,
-        config.resolved_preprocessing,
-        train,
-        val,
-        callbacks,
-        batch_size=config.batch_size,
-        augmentation=AUGMENTATIONS[config.augmentation],
-        weight_decay=config.weight_decay,
-        label_smoothing=config.label_smoothing,
-        seed=config.seed,
-        device=device,
+def show_augmentation(data: Path, config: TrainConfig, file: Path, console: Console) -> None:
+    """Writes a contact sheet of augmented training images.
+
+    Raises:
+        SightlineError: data or settings cannot be used.
+    """
+    preprocessing = config.resolved_preprocessing
+    prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, "decoding"))
+    names, train = config.augmentation, prepared.part("train")
+    file.write_bytes(contact_sheet(train, preprocessing, augmentation(names), len(prepared.categories), config.seed))
+    console.print(f"Written to {file}: each row a training image as it is, then as {names!r} makes it.")
+
+
+def gather_evidence(prepared: PreparedData, train: ImageSet, val: ImageSet) -> Evidence:
+    """What a bundle of this data is proved on, and what its provenance says of it."""
+    test = prepared.part("test")
+    facts = {
+        "sha256": prepared.fingerprint(),
+        "split_sha256": prepared.split_fingerprint(),
+        "images": {"train": len(train), "val": len(val), "test": len(test)},
+        "left_out": sorted({path for problem in prepared.problems for path in problem.left_out}),
+    }
+    return Evidence(train, val, test, prepared.paths("test"), facts)
+
+
+def write_results(run: Path, bundle: Bundle, prepared: PreparedData, test: ImageSet, trainer: Trainer) -> None:
+    """metrics.json and report.html of a run, from the bundle that it gave."""
+    categories, temperature = bundle.manifest.categories, bundle.manifest.temperature
+    logits = predict(open_engine(bundle, REFERENCE), test.images)
+    scores = probabilities(logits, temperature)
+    worst = [
+        WorstImage(
+            path=prepared.files[prepared.split.test[index]].path,
+            label=categories[test.labels[index]],
+            predicted=categories[scores[index].argmax()],
+            score=float(scores[index].max()),
+            label_score=float(scores[index, test.labels[index]]),
+            pixels=test.images[index],
+        )
+        for index in top_losses(logits, test.labels, temperature, _TOP_LOSSES)
+    ]
+    (run / METRICS_FILE).write_bytes(bundle.files[METRICS_FILE])
+    page = render_report(
+        title=f"{bundle.manifest.name}/{bundle.manifest.version}",
+        numbers=json.loads(bundle.files[METRICS_FILE])[REFERENCE],
+        history=trainer.history,
+        seconds=trainer.seconds,
+        worst=worst,
+        data=prepared.report,
+        engines={name: parity.model_dump() for name, parity in bundle.manifest.parity.items()},
+        config=bundle.manifest.provenance.config,
+        preprocessing=bundle.manifest.preprocessing.describe(),
     )
-    trainer.fit(config.phases(model))
-    return trainer
+    (run / "report.html").write_text(page)
 
 
-def choosing_callbacks(config: TrainConfig) -> list[Callback]:
-    """The callbacks that decide when a phase ends, with which weights, and how fast it learns."""
-    plateau = ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config))
-    return [EarlyStopping(config.stop_patience, **_monitor(config)), plateau if config.schedule == "plateau" else WarmupCosine()]
+def run_folder(out: Path) -> Path:
+    """models/NAME → runs/NAME/VERSION beside models, of the version that is saved next."""
+    return out.parent.parent / "runs" / out.name / str(next_version(out.parent, out.name))
 
 
-def _monitor(config: TrainConfig) -> dict[str, Any]:
-    return {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
+def _identity(config: TrainConfig, prepared: PreparedData) -> dict[str, Any]:
+    """What must be the same for a run to be the same."""
+    return {
+        **config.model_dump(mode="json"),
+        "preprocessing": config.resolved_preprocessing.model_dump(mode="json"),
+        "data": prepared.fingerprint(),
+        "split": prepared.split_fingerprint(),
+        "torch": torch.__version__,
+    }
 
 
 def _check_name(out: Path) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", out.name):
         raise OutputError(f"--out is {out}; its last part names the model: 1 to 63 of a-z, 0-9, - and _, e.g. models/flowers.")
-
-
-def shown(console: Console, what: str) -> Callable[[Iterable[int], int], Iterable[int]]:
-    """A bar on a terminal; elsewhere a line for every tenth, where it takes long enough that somebody waits."""
-    if console.is_terminal:
-        return lambda items, total: track(items, description=what, total=total, console=console, transient=True)
-
-    def lines(items: Iterable[int], total: int) -> Iterator[int]:
-        said = time.monotonic()
-        for number, item in enumerate(items, start=1):
-            yield item
-            if number * 10 // total > (number - 1) * 10 // total and time.monotonic() - said > _SILENCE_S:
-                said = time.monotonic()
-                console.print(f"{what}: {number} of {total}")
-
-    return lines

@@ -96,6 +96,11 @@ class BundleError(SightlineError):
     def __init__(self, file: str, message: str) -> None:
         super().__init__(f"{file}: {message}")
         self.file = file
+        self._message = message
+
+    def __reduce__(self) -> tuple[type["BundleError"], tuple[str, str]]:
+        """So that it survives the way between Ray's processes."""
+        return type(self), (self.file, self._message)
 
 
 class BundleNotFound(BundleError):

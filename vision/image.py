@@ -84,6 +84,21 @@ class ImageFacts:
     values: int
 
 
+@dataclass(frozen=True)
+class StoredFacts:
+    """What `stored_facts` reports of an encoded image.
+
+    Attributes:
+        format: one of FORMATS.
+        mode: Pillow's name of the stored pixels, e.g. RGB, L, CMYK, P, RGBA, I;16.
+        orientation: of the EXIF tag, 1 to 8; 1 is upright, and what an image without a readable tag has.
+    """
+
+    format: str
+    mode: str
+    orientation: int
+
+
 def silence_pillow() -> None:
     """For the start of a process that decodes: Pillow warns of damaged metadata, and a client's bytes must not write our log."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -172,6 +187,12 @@ def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
     )
 
 
+def stored_facts(data: bytes) -> StoredFacts:
+    """How an image that `decode` accepts is stored: what decoding makes equal. Reads the header only."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return StoredFacts(image.format or "", image.mode, _orientation(image))
+
+
 def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     accepted = "JPEG, PNG, WebP, GIF and BMP are accepted"
@@ -238,12 +259,16 @@ def _is_cut(data: bytes, file_format: str) -> bool:
             return int.from_bytes(data[2:6], "little") > len(data)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-        turn = _UPRIGHT.get(orientation)
+        return orientation if orientation in _UPRIGHT else 1
     except Exception:  # A malformed tag must not cost the client its answer (huggingface/datasets#7668).
-        return image
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 

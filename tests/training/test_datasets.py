@@ -1,106 +1,109 @@
-import shutil
+"""Which files a data folder holds, and arrays that do not have to fit into memory."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from training.datasets import DataError, find_images, load_images, stratified_split
-from vision.preprocessing import Preprocessing
-
-SMALL = Preprocessing.zero_one(8)
+from training.datasets import PARTS, DataError, ImageSet, LabelledFile, allocate, list_images, take
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two categories of 20 and 12 different images."""
-    generator = np.random.default_rng(0)
-    for category, count in (("10", 20), ("2", 12)):
-        (tmp_path / category).mkdir()
-        for index in range(count):
-            Image.fromarray(generator.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(tmp_path / category / f"{index}.png")
-    return tmp_path
+def touch(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(path.encode())
+    return root
 
 
-def test_categories_are_sorted_by_code_point_and_hidden_files_left_out(folder: Path) -> None:
-    (folder / ".cache").mkdir()
-    (folder / "2" / ".DS_Store").write_bytes(b"x")
-    found = find_images(folder)
-    assert found.categories == ("10", "2")
-    assert len(found.files) == 32
-    assert found.labels.tolist() == [0] * 20 + [1] * 12
+def test_categories_are_sorted_by_code_point(tmp_path: Path) -> None:
+    listing = list_images(touch(tmp_path, "2/a.png", "10/a.png", "Zebra/a.png", "ant/a.png", "Ärger/a.png"))
+    assert listing.categories == ("10", "2", "Zebra", "ant", "Ärger")
 
 
-def test_a_split_is_disjoint_complete_and_stratified(folder: Path) -> None:
-    found = find_images(folder)
-    split = stratified_split(found, 0.25, 0.25, seed=3)
-    assert sorted(np.concatenate([split.train, split.val, split.test])) == list(range(32))
-    for part, counts in ((split.train, [10, 6]), (split.val, [5, 3]), (split.test, [5, 3])):
-        assert np.bincount(found.labels[part]).tolist() == counts
+def test_files_are_sorted_by_path_and_labelled_by_their_topmost_folder(tmp_path: Path) -> None:
+    listing = list_images(touch(tmp_path, "dog/b.png", "dog/2024/may/a.PNG", "cat/z.jpg", "cat/without_a_suffix"))
+    assert listing.root == tmp_path
+    assert listing.files == (
+        LabelledFile("cat/without_a_suffix", "cat"),
+        LabelledFile("cat/z.jpg", "cat"),
+        LabelledFile("dog/2024/may/a.PNG", "dog"),
+        LabelledFile("dog/b.png", "dog"),
+    )
 
 
-def test_a_split_depends_on_seed_and_bytes_but_not_on_file_names(folder: Path) -> None:
-    def test_digests(seed: int) -> set[str]:
-        found = find_images(folder)
-        return {found.digests[index] for index in stratified_split(found, 0.2, 0.2, seed).test}
-
-    before, other_seed = test_digests(0), test_digests(1)
-    for number, file in enumerate(sorted(folder.rglob("*.png"), reverse=True)):
-        file.rename(file.with_name(f"renamed-{number}.png"))
-    assert test_digests(0) == before
-    assert other_seed != before
+def test_hidden_files_hidden_folders_and_files_beside_the_categories_are_left_out(tmp_path: Path) -> None:
+    listing = list_images(touch(tmp_path, "cat/a.png", "cat/.DS_Store", "dog/a.png", ".cache/a.png", "labels.csv"))
+    assert listing.categories == ("cat", "dog")
+    assert [file.path for file in listing.files] == ["cat/a.png", "dog/a.png"]
 
 
-def test_a_category_too_small_for_three_parts_is_named(folder: Path) -> None:
-    for file in sorted((folder / "2").iterdir())[2:]:
-        file.unlink()
-    with pytest.raises(DataError, match=r"'2' has 2 images; it needs at least 3"):
-        stratified_split(find_images(folder), 0.2, 0.2, seed=0)
+def test_a_category_without_a_file_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "zebra").mkdir()
+    assert list_images(touch(tmp_path, "cat/a.png", "dog/a.png")).categories == ("cat", "dog", "zebra")
 
 
-def test_no_folder_one_category_and_an_empty_category_are_refused_by_name(folder: Path) -> None:
-    with pytest.raises(DataError, match="nowhere"):
-        find_images(folder / "nowhere")
-    (folder / "zebra").mkdir()
-    with pytest.raises(DataError, match="zebra"):
-        find_images(folder)
-    shutil.rmtree(folder / "zebra")
-    shutil.rmtree(folder / "2")
-    with pytest.raises(DataError, match="at least two"):
-        find_images(folder)
+def test_folders_train_val_and_test_say_the_part(tmp_path: Path) -> None:
+    listing = list_images(touch(tmp_path, *(f"{part}/{category}/a.png" for part in PARTS for category in ("cat", "dog"))))
+    assert listing.categories == ("cat", "dog")
+    assert [(file.path, file.category, file.part) for file in listing.files] == [
+        (f"{part}/{category}/a.png", category, part) for part in ("test", "train", "val") for category in ("cat", "dog")
+    ]
 
 
-def test_loading_is_the_decoder_and_the_geometry_that_serve(folder: Path) -> None:
-    from vision.image import DecodeLimits, decode
-
-    found = find_images(folder)
-    images = load_images(found, SMALL)
-    assert images.images.shape == (32, 8, 8, 3)
-    assert np.array_equal(images.images[5], SMALL.apply(decode(found.files[5].read_bytes(), DecodeLimits())))
+def test_a_category_that_only_one_part_has_is_listed(tmp_path: Path) -> None:
+    assert list_images(touch(tmp_path, "train/cat/a.png", "val/cat/b.png", "test/dog/c.png")).categories == ("cat", "dog")
 
 
-def test_every_file_that_cannot_be_decoded_is_named_with_its_reason(folder: Path) -> None:
-    (folder / "2" / "text.jpg").write_text("not a photo")
-    whole = (folder / "2" / "0.png").read_bytes()
-    (folder / "2" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError) as refused:
-        load_images(find_images(folder), SMALL)
-    assert "text.jpg: not_an_image" in str(refused.value)
-    assert "cut.png: truncated" in str(refused.value)
+def test_train_and_val_without_test_are_refused_with_a_reason(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/a.png", "train/dog/a.png", "val/cat/b.png", "val/dog/b.png")
+    with pytest.raises(DataError, match=r"no test/; add it"):
+        list_images(tmp_path)
 
 
-def test_many_images_live_in_a_file_instead_of_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = find_images(folder)
-    in_memory = load_images(found, SMALL).images
-    monkeypatch.setattr("training.datasets.IN_MEMORY_BYTES", 1000)
-    on_disk = load_images(found, SMALL).images
+def test_train_may_be_the_name_of_a_category(tmp_path: Path) -> None:
+    listing = list_images(touch(tmp_path, "train/a.png", "bus/a.png"))
+    assert listing.categories == ("bus", "train")
+    assert [file.part for file in listing.files] == [None, None]
+
+
+def test_no_folder_and_fewer_than_two_categories_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere is no folder"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"a\.png is no folder"):
+        list_images(touch(tmp_path, "cat/a.png") / "cat" / "a.png")
+    with pytest.raises(DataError, match=r"holds 1 category folders; training needs at least two"):
+        list_images(tmp_path)
+
+
+def test_an_array_of_the_limit_is_in_memory_and_one_above_it_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.datasets.IN_MEMORY_BYTES", 2 * 4 * 4 * 3)
+    small, large = allocate((2, 4, 4, 3)), allocate((3, 4, 4, 3))
+    assert not isinstance(small, np.memmap)
+    assert isinstance(large, np.memmap)
+    for images in (small, large):
+        images[:] = 200
+        images[1] = 7
+        assert images.dtype == np.uint8
+        assert images.sum() == 7 * 48 + (len(images) - 1) * 200 * 48
+
+
+def test_taking_images_copies_them_whether_they_fit_into_memory_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (700, 3, 3, 1), dtype=np.uint8)
+    indices = np.random.default_rng(1).permutation(700)[:600]
+    in_memory = take(images, indices)
+    monkeypatch.setattr("training.datasets.IN_MEMORY_BYTES", 100)
+    on_disk = take(images, indices)
     assert isinstance(on_disk, np.memmap)
-    assert np.array_equal(on_disk, in_memory)
+    assert not isinstance(in_memory, np.memmap)
+    assert np.array_equal(in_memory, images[indices])
+    assert np.array_equal(on_disk, images[indices])
+    in_memory[:], on_disk[:] = 0, 0
+    assert images.any()
 
 
-def test_the_fingerprint_follows_content_and_category(folder: Path) -> None:
-    before = find_images(folder).fingerprint()
-    (folder / "2" / "0.png").rename(folder / "2" / "z.png")
-    assert find_images(folder).fingerprint() == before
-    (folder / "2" / "z.png").rename(folder / "10" / "z.png")
-    assert find_images(folder).fingerprint() != before
+def test_a_subset_keeps_each_image_with_its_label() -> None:
+    whole = ImageSet(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), np.arange(6) * 10)
+    some = whole.subset(np.array([4, 0, 4]))
+    assert len(some) == 3
+    assert some.images.ravel().tolist() == [4, 0, 4]
+    assert some.labels.tolist() == [40, 0, 40]

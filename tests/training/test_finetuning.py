@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from training.datasets import ImageSet
-from training.finetuning import Phase, WeightsError, load_backbone, parameter_groups, set_train_mode, set_trainable
+from training.finetuning import Phase, make_optimizer, parameter_groups, set_train_mode, set_trainable
 from training.trainer import Trainer
 from vision.architectures import build_model
 from vision.preprocessing import Preprocessing
@@ -77,45 +74,52 @@ def test_train_mode_keeps_frozen_blocks_and_norms_in_eval_mode() -> None:
     model = build_model("simple_resnet", 3)
     set_train_mode(model, Phase("fine-tuned", 1, 1e-3, 1e-4, 1, "affine"))
     assert model.head.training
-    assert [block.training for block in model.backbone] == [False, False, False, True]
+    assert [block.training for block in model.blocks] == [False, False, False, True]
     assert not any(module.training for module in model.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d))
 
 
-def test_a_backbone_is_filled_and_the_head_left_alone(tmp_path: Path) -> None:
-    source, target = build_model("simple_resnet", 7), build_model("simple_resnet", 3)
-    head = target.head[-1].weight.clone()
-    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / "w.safetensors")
-    load_backbone(target, tmp_path / "w.safetensors")
-    assert all(torch.equal(tensor, target.backbone.state_dict()[name]) for name, tensor in source.backbone.state_dict().items())
-    assert torch.equal(head, target.head[-1].weight)
+def test_the_last_layers_are_unfrozen_where_layers_are_asked_for() -> None:
+    model = build_model("simple_resnet", 3)
+    phase = Phase("fine-tuned", 1, 1e-3, 1e-4, 99, "full", unfrozen_layers=2)
+    set_trainable(model, phase)
+    learning = [name for name, parameter in model.backbone.named_parameters() if parameter.requires_grad]
+    assert learning == ["3.shortcut.0.weight", "3.shortcut.1.weight", "3.shortcut.1.bias"]
+    set_train_mode(model, phase)
+    assert [name for name, module in model.backbone.named_modules() if module.training and name] == ["3.shortcut.0", "3.shortcut.1"]
 
 
-def test_weights_that_do_not_fit_are_refused_with_the_reason(tmp_path: Path) -> None:
-    model, file = build_model("simple_resnet", 3), tmp_path / "w.safetensors"
-    with pytest.raises(WeightsError, match="cannot be read"):
-        load_backbone(model, tmp_path / "missing.safetensors")
-    file.write_bytes(b"\x80\x04pickle")
-    with pytest.raises(WeightsError, match="cannot be read"):
-        load_backbone(model, file)
-    state = {f"backbone.{name}": tensor.contiguous() for name, tensor in model.backbone.state_dict().items()}
-    save_file(dict(list(state.items())[1:]), file)
-    with pytest.raises(WeightsError, match="no weights for this backbone"):
-        load_backbone(model, file)
-    save_file(state | {"backbone.0.0.weight": torch.zeros(3, 1, 3, 3)}, file)
-    with pytest.raises(WeightsError, match=r"0\.0\.weight has shape"):
-        load_backbone(model, file)
-    save_file(state | {"backbone.0.0.weight": torch.full((16, 1, 3, 3), torch.nan)}, file)
-    with pytest.raises(WeightsError, match="not finite"):
-        load_backbone(model, file)
+def test_all_of_a_transformer_learns_its_class_token_too() -> None:
+    with torch.device("meta"):
+        model = build_model("vit_b_16", 3)
+    everything = Phase("fine-tuned", 1, 1e-3, 1e-4, len(model.blocks), "full", block_decay=0.5)
+    set_trainable(model, everything)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    rates = {group["lr"] for group in parameter_groups(model, everything, 0.0)}
+    assert min(rates) == pytest.approx(1e-4 * 0.5 ** len(model.blocks)), "what belongs to no block stands at the input"
+    set_trainable(model, Phase("fine-tuned", 1, 1e-3, 1e-4, len(model.blocks) - 1, "full"))
+    assert not model.backbone.class_token.requires_grad
 
 
-def test_torchvision_names_of_the_shared_backbone_fit(shared: Path) -> None:
-    file = shared / "weights" / "mobilenet_v2-64px.safetensors"
-    if not file.is_file():
-        pytest.skip("needs ../shared/weights/mobilenet_v2-64px.safetensors")
-    model = build_model("mobilenet_v2", 5)
-    before = backbone_state(model)
-    load_backbone(model, file)
-    assert all(
-        not torch.equal(before[name], tensor) for name, tensor in model.backbone.state_dict().items() if name.endswith("running_mean")
-    )
+def test_rates_fall_from_block_to_block_towards_the_input() -> None:
+    model = build_model("simple_resnet", 3)
+    phase = Phase("fine-tuned", 1, 1e-2, 1e-3, 3, "full", block_decay=0.5)
+    set_trainable(model, phase)
+    groups = parameter_groups(model, phase, weight_decay=0.05)
+    rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    for distance, block in enumerate(reversed(model.blocks)):
+        for parameter in block.parameters():
+            assert rate_of.get(id(parameter)) == (None if distance == 3 else pytest.approx(1e-3 * 0.5**distance))
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(listed) == len(set(listed)) == sum(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_decay_through_the_gradient_is_l2(name: str) -> None:
+    """One step from the same place: the gradient of λ·‖w‖² is 2λ·w, which is a weight decay of 2λ."""
+    weights = [torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2)]
+    for weight, decay in zip(weights, (2 * 1e-2, 0.0), strict=True):
+        optimizer = make_optimizer(name, [{"params": [weight], "lr": 0.1, "weight_decay": decay}])
+        penalty = 0.0 if decay else 1e-2 * weight.square().sum()
+        (weight.sum() + penalty).backward()
+        optimizer.step()
+    assert torch.allclose(*weights)

@@ -4,14 +4,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from training.augmentation import AUGMENTATIONS
-from training.callbacks import Callback, EarlyStopping, Logs, ModelCheckpoint, Progress, ReduceLROnPlateau, WarmupCosine
+from training.augmentation import Augmentation, augmentation
+from training.callbacks import (
+    Callback,
+    EarlyStopping,
+    Logs,
+    ModelCheckpoint,
+    Progress,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+    TrainingDiverged,
+    WarmupCosine,
+)
 from training.callbacks.model_checkpoint import BEST, LAST
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.datasets import ImageSet
 from training.finetuning import Phase
+from training.sampling import class_weights, epoch_steps
 from training.trainer import Trainer
 from vision.architectures import build_model
 from vision.preprocessing import Preprocessing
@@ -30,11 +43,12 @@ def stripes(count: int, seed: int) -> ImageSet:
     return ImageSet(images, labels)
 
 
-def trainer(folder: Path, *extra: Callback) -> Trainer:
+def trainer(folder: Path, *extra: Callback, every_steps: int = 0, **settings: Any) -> Trainer:
     torch.manual_seed(0)
     model = build_model("simple_resnet", 2, widths=(4, 8, 8))
-    callbacks = [EarlyStopping(patience=5), ReduceLROnPlateau(patience=1), *extra, ModelCheckpoint(folder)]
-    return Trainer(model, TINY, stripes(40, 0), stripes(16, 1), callbacks, batch_size=8, augmentation=AUGMENTATIONS["characters"], seed=7)
+    callbacks = [EarlyStopping(patience=5), ReduceLROnPlateau(patience=1), *extra, ModelCheckpoint(folder, every_steps)]
+    chosen = {"batch_size": 8, "augmentation": augmentation("characters"), "seed": 7} | settings
+    return Trainer(model, TINY, stripes(40, 0), stripes(16, 1), callbacks, **chosen)
 
 
 class StopAt(Callback):
@@ -44,23 +58,132 @@ class StopAt(Callback):
         self.at = (phase_index, epoch)
 
     def on_step_end(self, trainer: Trainer) -> None:
-        if (trainer.phase_index, trainer.epoch) == self.at:
+        if (trainer.phase_index, trainer.epoch) == self.at and trainer.steps_done >= 4:
             raise KeyboardInterrupt
 
 
+def weights_of(run: Trainer) -> dict[str, torch.Tensor]:
+    return run.model.state_dict()
+
+
 @pytest.mark.parametrize("killed_in", [(0, 1), (0, 2), (1, 0), (1, 2)], ids=["frozen", "last frozen", "boundary", "fine-tuned"])
-def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path: Path, killed_in: tuple[int, int]) -> None:
-    whole = trainer(tmp_path / "whole")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"every_steps": 3, "ema_decay": 0.9, "clip_norm": 1.0, "accumulate": 2},
+        {"every_steps": 1, "optimizer": "sgd", "balance": "sampler", "augmentation": augmentation("trivialaugment+erasing+mixup")},
+        {"optimizer": "adam", "balance": "loss", "precision": "bfloat16", "label_smoothing": 0.1},
+    ],
+    ids=["plain", "ema", "sgd", "adam"],
+)
+def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path: Path, killed_in: tuple[int, int], settings: dict) -> None:
+    whole = trainer(tmp_path / "whole", **settings)
     whole.fit(PHASES)
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(tmp_path / "cut", StopAt(*killed_in)).fit(PHASES)
-    resumed = trainer(tmp_path / "cut", StopAt(9, 9))
+        trainer(tmp_path / "cut", StopAt(*killed_in), **settings).fit(PHASES)
+    resumed = trainer(tmp_path / "cut", StopAt(9, 9), **settings)
     resumed.fit(PHASES, resume=load_checkpoint(tmp_path / "cut" / LAST))
 
-    wanted, got = whole.model.state_dict(), resumed.model.state_dict()
+    wanted, got = weights_of(whole), weights_of(resumed)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
     assert resumed.history == whole.history
+
+
+def test_a_checkpoint_within_an_epoch_saves_the_steps_before_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path, StopAt(0, 0), every_steps=3).fit(PHASES)
+    state = load_checkpoint(tmp_path / LAST)
+    assert (state["epoch"], state["steps_done"]) == (0, 3)
+    steps: list[int] = []
+
+    class Counter(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            steps.append(trainer.steps_done)
+
+    state["callbacks"]["Counter"] = {}
+    trainer(tmp_path, Counter(), every_steps=3).fit(PHASES[:1], resume=state)
+    assert steps[:3] == [4, 5, 1]
+
+
+def test_pieces_of_a_step_add_up_to_the_step(tmp_path: Path) -> None:
+    """Without BatchNorm in train mode and without anything drawn, cutting a step into pieces changes rounding only."""
+    whole, pieces = (trainer(tmp_path, augmentation=None, accumulate=count, weight_decay=0.0, optimizer="sgd") for count in (1, 3))
+    for run in (whole, pieces):
+        run.model.head[0].p = 0.0
+        run.fit([Phase("frozen", 2, 1e-2, 0.0, 0, "frozen")])
+    assert torch.allclose(whole.model.head[-1].weight, pieces.model.head[-1].weight, atol=1e-6)
+
+
+def test_the_moving_average_is_what_is_kept(tmp_path: Path) -> None:
+    raw: list[torch.Tensor] = []
+
+    class Recorder(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            raw.append(trainer.model.head[-1].weight.detach().clone())
+
+    run = trainer(tmp_path, Recorder(), ema_decay=0.5)
+    run.callbacks = [Recorder()]
+    run.fit([Phase("frozen", 1, 1e-2, 0.0, 0, "frozen")])
+    averaged = raw[0]
+    for number, weight in enumerate(raw[1:], start=1):
+        averaged = averaged.lerp(weight, 1 - min(0.5, (1 + number) / (10 + number)))
+    assert torch.allclose(run.model.head[-1].weight, averaged, atol=1e-6)
+    assert not torch.allclose(run.model.head[-1].weight, raw[-1], atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
+    norms: list[float] = []
+
+    class Recorder(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+            norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
+
+    trainer(tmp_path, Recorder(), clip_norm=0.01).fit(PHASES[1:])
+    assert norms
+    assert max(norms) <= 0.01 + 1e-6
+
+
+def test_a_class_weight_makes_a_rare_class_count_as_much() -> None:
+    labels = np.array([0] * 30 + [1] * 10)
+    assert class_weights(labels, 2).tolist() == pytest.approx([2 / 3, 2.0])
+    assert class_weights(labels, 2)[labels].mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("balance", "share"), [("none", 0.1), ("loss", 0.1), ("sampler", 0.5)])
+def test_the_sampler_draws_each_class_as_often(balance: str, share: float) -> None:
+    labels = np.array([0] * 900 + [1] * 100)
+    steps = epoch_steps(labels, 32, balance, [0, 0, 0])
+    drawn = np.concatenate(steps)
+    assert len(drawn) == 1000
+    assert labels[drawn].mean() == pytest.approx(share, abs=0.06)
+    if balance != "sampler":
+        assert sorted(drawn) == list(range(1000))
+
+
+@given(images=st.integers(1, 200), batch=st.integers(1, 40))
+def test_steps_are_of_equal_size_up_to_one(images: int, batch: int) -> None:
+    sizes = [len(step) for step in epoch_steps(np.zeros(images, np.int64), batch, "none", [0, 0, 0])]
+    assert sum(sizes) == images
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    run = trainer(tmp_path, TerminateOnNaN())
+
+    class Poison(Callback):
+        def on_epoch_begin(self, trainer: Trainer) -> None:
+            if trainer.epoch == 1:
+                with torch.no_grad():
+                    trainer.model.head[-1].weight.fill_(torch.nan)
+
+    run.callbacks.insert(0, Poison())
+    with pytest.raises(TrainingDiverged, match=r"nan in phase 'frozen', epoch .*--learning-rate"):
+        run.fit(PHASES)
+    assert load_checkpoint(tmp_path / LAST)["epoch"] == 1
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(tmp_path: Path) -> None:
@@ -80,12 +203,19 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_only_training_images_are_augmented(tmp_path: Path) -> None:
-    seen: list[int] = []
+    seen: list[np.ndarray] = []
+
+    class Recording(Augmentation):
+        def on_pixels(self, images: torch.Tensor) -> torch.Tensor:
+            seen.extend(image.tobytes() for image in images.numpy())
+            return super().on_pixels(images)
+
     run = trainer(tmp_path)
-    augmentation = AUGMENTATIONS["characters"]
-    run.augmentation = lambda images: (seen.append(len(images)), augmentation(images))[1]
+    run.augmentation = Recording()
     run.fit(PHASES[:1])
-    assert sum(seen) == 3 * len(run.train)
+    run.predict(stripes(20, 3).images)
+    assert len(seen) == 3 * len(run.train)
+    assert set(seen) == {image.tobytes() for image in run.train.images}
 
 
 def test_the_best_and_the_last_epoch_are_on_disk(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vision.bundle.golden import Golden
-from vision.bundle.manifest import OPENVINO_FILE
+from vision.bundle.manifest import OPENVINO_FILE, Parity
 from vision.bundle.store import load_bundle
 from vision.engines import golden_difference, load_engine, warm
-from vision.engines.openvino_engine import OpenVinoEngine, precisions
+from vision.engines.openvino_engine import OpenVinoEngine, native_precisions
 from vision.engines.torch_engine import TorchEngine
 from vision.errors import EngineUnavailable, GoldenMismatch
 from vision.image import DecodeLimits
@@ -38,7 +38,7 @@ def digits(bundle, digit):
 @pytest.fixture(scope="module")
 def engines(bundle):
     """Every engine and precision that this machine has, by a short name."""
-    return {"torch": TorchEngine(bundle, 1)} | {precision: OpenVinoEngine(bundle, precision, 1) for precision in precisions()}
+    return {"torch": TorchEngine(bundle, 1)} | {precision: OpenVinoEngine(bundle, precision, 1) for precision in native_precisions()}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def answers(bundle, engines, digits):
     return {name: probabilities(engine.infer(digits), bundle.manifest.temperature) for name, engine in engines.items()}
 
 
-@pytest.fixture(scope="module", params=["torch", *precisions()])
+@pytest.fixture(scope="module", params=["torch", *native_precisions()])
 def name(request):
     return request.param
 
@@ -57,7 +57,7 @@ def without_openvino(bundle):
 
 
 def test_f32_is_always_there_and_the_last_resort():
-    assert precisions() in (("f32",), ("bf16", "f32"))
+    assert native_precisions() in (("f32",), ("bf16", "f32"))
 
 
 def test_openvino_f32_gives_torchs_probabilities(answers):
@@ -105,8 +105,8 @@ def test_the_number_of_threads_does_not_change_the_answer(bundle, digits, answer
 
 
 def test_an_engine_says_what_it_is(engines, name):
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    assert engines[name].description == (f"torch-{device}-f32" if name == "torch" else f"openvino-cpu-{name}")
+    device = "torch-cuda-f32" if torch.cuda.is_available() else "torch-f32"
+    assert engines[name].description == (device if name == "torch" else f"openvino-{name}")
 
 
 @pytest.mark.parametrize("asked", ["auto", "openvino", "torch"])
@@ -115,10 +115,30 @@ def test_the_engine_asked_for_is_loaded_and_auto_takes_a_gpu_or_openvino(bundle,
     assert load_engine(bundle, asked, 1, LIMITS).description.startswith(f"{expected}-")
 
 
-@pytest.mark.parametrize(("tolerance", "chosen"), [(0.1, precisions()[0]), (1e-5, "f32")])
+@pytest.mark.parametrize(("tolerance", "chosen"), [(0.1, native_precisions()[0]), (1e-5, "f32")])
 def test_openvino_takes_the_fastest_precision_that_reproduces_the_golden_samples(bundle, tolerance, chosen):
-    judged = dataclasses.replace(bundle, golden=dataclasses.replace(bundle.golden, tolerance=tolerance))
-    assert load_engine(judged, "openvino", 1, LIMITS).description == f"openvino-cpu-{chosen}"
+    unmeasured = bundle.manifest.model_copy(update={"parity": {}})
+    judged = dataclasses.replace(bundle, manifest=unmeasured, golden=dataclasses.replace(bundle.golden, tolerance=tolerance))
+    assert load_engine(judged, "openvino", 1, LIMITS).description == f"openvino-{chosen}"
+
+
+def test_an_engine_that_failed_its_gate_never_serves(bundle):
+    failed = {
+        f"openvino-{name}": Parity(images=9, top1_agreement=0.5, max_probability_difference=0.9, passed=False) for name in ("int8", "bf16")
+    }
+    judged = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"parity": failed}))
+    assert load_engine(judged, "openvino", 1, LIMITS).description == "openvino-f32"
+
+
+def test_an_engine_that_passed_a_wider_gate_may_differ_by_what_was_measured(bundle):
+    def golden_difference_of(apart, passed):
+        parity = Parity(images=9, top1_agreement=1.0, max_probability_difference=0.08, passed=passed)
+        judged = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"parity": {"openvino-int8": parity}}))
+        return judged.golden_difference(bundle.golden.probabilities - apart, "openvino-int8")
+
+    assert golden_difference_of(0.07, passed=True) is None
+    assert "differs by 0.09" in golden_difference_of(0.09, passed=True)
+    assert "differs by 0.07" in golden_difference_of(0.07, passed=False)
 
 
 def test_a_bundle_without_openvino_is_refused_to_those_who_ask_for_it(bundle):
@@ -133,7 +153,7 @@ def test_a_bundle_without_openvino_is_served_through_torch(bundle):
 @pytest.mark.parametrize("asked", ["openvino", "torch"])
 def test_a_bundle_that_no_engine_reproduces_is_refused_with_every_engine_tried(bundle, asked):
     wrong = dataclasses.replace(bundle.golden, probabilities=bundle.golden.probabilities[:, ::-1])
-    tried = [f"openvino-cpu-{precision}" for precision in precisions()] if asked == "openvino" else ["torch-"]
+    tried = [f"openvino-{precision}" for precision in native_precisions()] if asked == "openvino" else ["torch-"]
     with pytest.raises(GoldenMismatch) as refusal:
         load_engine(dataclasses.replace(bundle, golden=wrong), asked, 1, LIMITS)
     assert all(engine in str(refusal.value) for engine in tried)
@@ -158,12 +178,12 @@ GOLDEN = Golden(names=("a.png", "b.png"), images=(b"", b""), probabilities=EXPEC
     ids=str,
 )
 def test_a_difference_from_the_golden_samples_is_named(apart, message):
-    assert GOLDEN.difference(EXPECTED + np.array(apart)) == message
+    assert GOLDEN.difference(EXPECTED + np.array(apart), GOLDEN.tolerance) == message
 
 
 @pytest.mark.parametrize("answer", [EXPECTED[:1], EXPECTED[:, :2], EXPECTED[0]], ids=["one sample", "two classes", "one row"])
 def test_an_answer_of_another_shape_is_named(answer):
-    assert f"shape {answer.shape}, expected (2, 3)" in GOLDEN.difference(answer)
+    assert f"shape {answer.shape}, expected (2, 3)" in GOLDEN.difference(answer, GOLDEN.tolerance)
 
 
 def test_golden_difference_says_which_sample_an_engine_gets_wrong(bundle, engines, name):
@@ -208,5 +228,20 @@ print(load_engine(load_bundle(Path(sys.argv[1])), "openvino", 1, DecodeLimits())
 
 def test_serving_through_openvino_never_loads_torch(models):
     child = subprocess.run([sys.executable, "-c", _SERVE, models / "digits" / "1"], capture_output=True, text=True, timeout=120)
-    assert child.stdout.startswith("openvino-cpu-"), child.stderr
+    assert child.stdout.startswith("openvino-"), child.stderr
     assert child.stdout.endswith(" False\n")
+
+
+def test_openvino_is_imported_without_its_telemetry():
+    """In a process of its own: whatever imports it looks up no host and writes nothing into the home folder."""
+    script = """
+import sys, os, tempfile
+home = tempfile.mkdtemp()
+os.environ["HOME"] = home
+lookups = []
+sys.addaudithook(lambda event, arguments: lookups.append(arguments) if event in ("socket.getaddrinfo", "os.fork") else None)
+from vision.engines.openvino_library import load_openvino
+print(load_openvino().__name__, lookups, os.listdir(home))
+"""
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "openvino [] []"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision.image import FORMATS, DecodeLimits, decode, inspect, sniff_format
+from vision.image import FORMATS, DecodeLimits, StoredFacts, decode, inspect, sniff_format, stored_facts
 
 LIMITS = DecodeLimits()
 # 48 × 32, smooth enough for JPEG, and another picture under each of the eight orientations.
@@ -226,3 +226,24 @@ def test_inspect_reports_what_an_array_holds(shape, dtype, mode, channels, value
 def test_inspect_refuses_what_is_no_image(shape):
     with pytest.raises(ValueError, match="An image is"):
         inspect(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "options", "orientation"),
+    [
+        ("CMYK", "JPEG", {}, 1),
+        ("L", "JPEG", {"exif": orientation_tag(6)}, 6),
+        ("RGBA", "PNG", {"exif": orientation_tag(3)}, 3),
+        ("P", "GIF", {}, 1),
+        ("RGB", "WEBP", {"exif": orientation_tag(8)}, 8),
+        ("1", "BMP", {}, 1),
+    ],
+)
+def test_stored_facts_are_those_that_decoding_makes_equal(encoded, mode, file_format, options, orientation):
+    data = encoded(PICTURE.convert(mode), file_format, **options)
+    assert stored_facts(data) == StoredFacts(file_format, mode, orientation)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0" + bytes(range(60, 120)), b"Exif\0\0", orientation_tag(0), orientation_tag(9)])
+def test_a_malformed_orientation_is_stored_as_upright(encoded, exif):
+    assert stored_facts(encoded(PICTURE, "JPEG", exif=exif)).orientation == 1

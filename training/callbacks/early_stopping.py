@@ -30,7 +30,7 @@ class EarlyStopping(Patience):
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
         """Keeps the weights where they are better, stops where they have not been for too long."""
         if self.improved(logs):
-            self.best_weights = {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items()}
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in trainer.evaluated.state_dict().items()}
         elif self.waited >= self.patience:
             trainer.should_stop = True
 

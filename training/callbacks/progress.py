@@ -33,7 +33,7 @@ class Progress(Callback):
                 TimeRemainingColumn(),
             )
             self.bar = Bar(*columns, console=self.console, transient=True)
-            done = trainer.epoch * trainer.steps_per_epoch
+            done = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
             self.bar.add_task(trainer.phase.name, total=trainer.phase.epochs * trainer.steps_per_epoch, completed=done)
             self.bar.start()
 
@@ -45,7 +45,9 @@ class Progress(Callback):
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
         """The epoch's numbers."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}")
+        seconds = trainer.seconds[-1]
+        speed = f"{seconds:.1f} s  {len(trainer.train) / seconds:.0f} images/s"
+        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}  {speed}")
 
     def on_phase_end(self, trainer: "Trainer") -> None:
         """Closes the bar."""

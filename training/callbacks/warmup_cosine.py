@@ -24,12 +24,12 @@ class WarmupCosine(Callback):
         self.final = final
 
     def on_epoch_begin(self, trainer: "Trainer") -> None:
-        """For the first step of the epoch."""
-        self._set(trainer, trainer.epoch * trainer.steps_per_epoch)
+        """For the first step of the epoch, or the one that is resumed."""
+        self._set(trainer)
 
     def on_step_end(self, trainer: "Trainer") -> None:
         """For the next step."""
-        self._set(trainer, trainer.epoch * trainer.steps_per_epoch + trainer.step + 1)
+        self._set(trainer)
 
     def share(self, done: float) -> float:
         """The share of the full rate when this share of the phase's steps is done; both 0 to 1."""
@@ -38,7 +38,8 @@ class WarmupCosine(Callback):
         fallen = (done - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * fallen)) / 2
 
-    def _set(self, trainer: "Trainer", steps: int) -> None:
+    def _set(self, trainer: "Trainer") -> None:
+        steps = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
         share = self.share(min(1.0, steps / (trainer.phase.epochs * trainer.steps_per_epoch)))
         for group in trainer.optimizer.param_groups:
             group["lr"] = group["full_lr"] * share

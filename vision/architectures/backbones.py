@@ -1,22 +1,156 @@
-"""Backbones that torchvision builds, each with the head of this project. No weights are fetched here."""
+"""torchvision's classifiers, each with its last layer cut off and a head of this project in its place. Fetches nothing.
+
+torchvision is imported where it is used: that takes 2 s, and only these networks need it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
 
 from torch import nn
 
-from vision.architectures.classifier import Classifier
+from vision.architectures.classifier import Classifier, hidden_layer_head, holds_parameters, linear_head
+from vision.preprocessing import Preprocessing
+
+# Where torchvision's networks keep what turns features into categories.
+_CLASSIFICATION = ("classifier", "fc", "heads", "head")
+# They predict from the middle too, while training, and rearrange normalised input as their published weights want it;
+# torchvision does the latter only where it loads those weights itself, so that a network built again would lose it.
+_INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": True}
+_BUILT_WITH: dict[str, dict[str, Any]] = {"inception_v3": _INCEPTION, "googlenet": _INCEPTION}
 
 
-def hidden_layer_head(features: int, num_classes: int) -> nn.Sequential:
-    """Global average pooling → 256 → ReLU → dropout 0.5 → classes: (N, features, h, w) → (N, num_classes)."""
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, num_classes)
+@dataclass(frozen=True)
+class PublishedWeights:
+    """What torchvision knows of one set of weights.
+
+    Attributes:
+        name: e.g. `IMAGENET1K_V2`.
+        url: where they can be fetched.
+        preprocessing: what they were measured with.
+        parameters: of the network with 1,000 categories.
+        size_mb: of the file, in 10⁶ bytes.
+        gflops: 10⁹ multiply-adds for one image.
+        accuracy: acc@1 on ImageNet's validation images, 0 to 1; None where none was published.
+    """
+
+    name: str
+    url: str
+    preprocessing: Preprocessing
+    parameters: int
+    size_mb: float
+    gflops: float
+    accuracy: float | None
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Every classifier that torchvision builds, sorted."""
+    from torchvision import models
+
+    return tuple(models.list_models(module=models))
+
+
+@cache
+def published_weights(name: str, weights: str = "DEFAULT") -> PublishedWeights:
+    """Looks a set of weights up.
+
+    Args:
+        name: one of `names()`.
+        weights: a member of torchvision's enumeration for it; `DEFAULT` is the best.
+
+    Raises:
+        ValueError: no such weights; the message lists those there are.
+    """
+    from torchvision import models
+
+    known = models.get_model_weights(name)
+    if weights not in known.__members__:
+        raise ValueError(f"{name} has no weights {weights!r}; choose one of {', '.join(known.__members__)}.")
+    found = known[weights]
+    transforms = found.transforms()
+    accuracy = found.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1")
+    return PublishedWeights(
+        name=found.name,
+        url=found.url,
+        preprocessing=Preprocessing.imagenet(
+            max(transforms.resize_size[0], transforms.crop_size[0]),
+            transforms.crop_size[0],
+            interpolation=transforms.interpolation.value,
+            mean=tuple(transforms.mean),
+            std=tuple(transforms.std),
+        ),
+        parameters=found.meta["num_params"],
+        size_mb=found.meta["_file_size"],
+        gflops=found.meta["_ops"],
+        accuracy=None if accuracy is None or math.isnan(accuracy) else accuracy / 100,
     )
 
 
-def mobilenet_v2(num_classes: int) -> Classifier:
-    """MobileNetV2 (https://arxiv.org/abs/1801.04381): (N, 3, 224, 224) → (N, num_classes); 19 blocks, 1,280 features.
+def torchvision_classifier(
+    name: str, num_classes: int, head: Literal["linear", "hidden"] = "linear", dropout: float | None = None, **arguments: Any
+) -> Classifier:
+    """Builds one of `names()` with random weights.
 
-    Its head has 329,221 parameters at 5 classes.
+    Args:
+        name: torchvision's name of the network.
+        num_classes: at least 2.
+        head: `linear`, or `hidden` for one hidden layer of 256.
+        dropout: of the head, 0 to below 1; None takes 0.2 for `linear` and 0.5 for `hidden`.
+        **arguments: what torchvision's own function takes, e.g. `image_size` of a vision transformer.
+
+    Raises:
+        ValueError: `head` is neither.
     """
-    from torchvision import models  # takes 2 s to import, and only this family of networks needs it
+    from torchvision import models
 
-    return Classifier(models.mobilenet_v2(weights=None).features, hidden_layer_head(1280, num_classes))
+    heads = {"linear": linear_head, "hidden": hidden_layer_head}
+    if head not in heads:
+        raise ValueError(f"head is {head!r}; choose one of {', '.join(heads)}.")
+    network = models.get_model(name, weights=None, **(_BUILT_WITH.get(name, {}) | arguments))
+    features = _cut_classification(network)
+    ours = heads[head](features, num_classes, **({} if dropout is None else {"dropout": dropout}))
+    return Classifier(network, ours, list(_blocks(network)))
+
+
+def _cut_classification(network: nn.Module) -> int:
+    """Replaces the last linear layer, and dropout before it, by nothing; returns how many features are left."""
+    attribute = next(name for name in _CLASSIFICATION if hasattr(network, name))
+    layers: nn.Module = getattr(network, attribute)
+    if isinstance(layers, nn.Linear):
+        setattr(network, attribute, nn.Identity())
+        if isinstance(getattr(network, "dropout", None), nn.Dropout):
+            network.dropout = nn.Identity()
+        return layers.in_features
+    parts = list(layers.children())
+    last = parts.pop()
+    if not isinstance(last, nn.Linear):  # SqueezeNet ends in a convolution and pools its answers; the features are before that
+        setattr(network, attribute, nn.AdaptiveAvgPool2d(1))
+        return next(part.in_channels for part in parts if isinstance(part, nn.Conv2d))
+    while parts and isinstance(parts[-1], nn.Dropout):
+        parts.pop()
+    setattr(network, attribute, nn.Sequential(*parts))
+    return last.in_features
+
+
+def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The network's parts from input to output, containers of several parts opened."""
+    from torchvision.models.vision_transformer import Encoder
+
+    for child in network.children():
+        if isinstance(child, Encoder) or (type(child) in (nn.Sequential, nn.ModuleList) and _is_container(child)):
+            yield from _blocks(child)
+        elif holds_parameters(child):
+            yield child
+
+
+def _is_container(sequence: nn.Module) -> bool:
+    """Whether it holds several parts, rather than being one: a convolution with its norm is one."""
+    learning = [child for child in sequence.children() if holds_parameters(child)]
+    return any(any(True for _ in child.children()) for child in learning) or sum(_has_matrix(child) for child in learning) > 1
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    return any(parameter.ndim > 1 for parameter in module.parameters())

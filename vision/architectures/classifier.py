@@ -1,7 +1,9 @@
-"""The one shape that every network here has: a backbone that sees, and a head that names.
+"""The one shape that all networks here have: a backbone that sees, and a head that names.
 
-Fine-tuning freezes, unfreezes and replaces by these two names, so it needs to know no architecture.
+Fine-tuning freezes, unfreezes and replaces by these names, so it needs to know no architecture.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,15 +12,23 @@ from torch import nn
 class Classifier(nn.Module):
     """Features, then categories.
 
-    Attributes:
-        backbone: (N, C, H, W) float32 → (N, F, h, w). Its children are the blocks, from the input to the output.
-        head: (N, F, h, w) → (N, classes) logits.
+    Args:
+        backbone: (N, C, H, W) float32 → (N, features).
+        head: (N, features) → (N, classes) logits.
+        blocks: the parts of the backbone that are unfrozen one by one, from the input to the output; without them, its
+            children that hold parameters.
     """
 
-    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, blocks: Sequence[nn.Module] | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.blocks = tuple(blocks or (child for child in backbone.children() if holds_parameters(child)))
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The backbone's modules that hold parameters themselves (convolution, dense, norm), from the input to the output."""
+        return tuple(module for module in self.backbone.modules() if any(True for _ in module.parameters(recurse=False)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) normalised float32 → (N, classes) logits."""
@@ -26,6 +36,21 @@ class Classifier(nn.Module):
         return logits
 
 
-def pooled_linear_head(features: int, num_classes: int, dropout: float = 0.0) -> nn.Sequential:
-    """Global average pooling, dropout and one linear layer: (N, features, h, w) → (N, num_classes)."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(features, num_classes))
+def holds_parameters(module: nn.Module) -> bool:
+    """Whether it or anything in it can learn."""
+    return any(True for _ in module.parameters())
+
+
+def linear_head(features: int, num_classes: int, dropout: float = 0.2) -> nn.Sequential:
+    """Dropout and one linear layer: (N, features) → (N, num_classes)."""
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, num_classes))
+
+
+def hidden_layer_head(features: int, num_classes: int, dropout: float = 0.5) -> nn.Sequential:
+    """256 → ReLU → dropout → classes: (N, features) → (N, num_classes)."""
+    return nn.Sequential(nn.Linear(features, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, num_classes))
+
+
+def global_average() -> list[nn.Module]:
+    """(N, F, h, w) → (N, F)."""
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]

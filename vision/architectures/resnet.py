@@ -6,7 +6,7 @@ He et al., Deep residual learning for image recognition, https://arxiv.org/abs/1
 import torch
 from torch import nn
 
-from vision.architectures.classifier import Classifier, pooled_linear_head
+from vision.architectures.classifier import Classifier, global_average, linear_head
 
 
 class ResidualBlock(nn.Module):
@@ -48,4 +48,4 @@ def simple_resnet(
         for index in range(blocks_per_stage):
             blocks.append(ResidualBlock(channels, width, stride=2 if stage > 0 and index == 0 else 1))
             channels = width
-    return Classifier(nn.Sequential(*blocks), pooled_linear_head(channels, num_classes, dropout))
+    return Classifier(nn.Sequential(*blocks, *global_average()), linear_head(channels, num_classes, dropout))

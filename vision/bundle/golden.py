@@ -45,14 +45,14 @@ class Golden:
     probabilities: npt.NDArray[np.float64]
     tolerance: float
 
-    def difference(self, probabilities: npt.NDArray[np.floating]) -> str | None:
-        """What is wrong with these (samples, classes) probabilities, or None where they reproduce the expected ones."""
+    def difference(self, probabilities: npt.NDArray[np.floating], tolerance: float) -> str | None:
+        """What is wrong with these (samples, classes) probabilities, or None where they reproduce the expected ones within a tolerance."""
         if probabilities.shape != self.probabilities.shape:
             return f"the answer has shape {probabilities.shape}, expected {self.probabilities.shape}"
         if not np.isfinite(probabilities).all():
             return "the answer holds values that are not finite"
         apart = np.abs(probabilities - self.probabilities).max(axis=1)
         worst = int(apart.argmax())
-        if apart[worst] > self.tolerance:
-            return f"golden/{self.names[worst]} differs by {apart[worst]:.4f} in a probability, at most {self.tolerance} is allowed"
+        if apart[worst] > tolerance:
+            return f"golden/{self.names[worst]} differs by {apart[worst]:.4f} in a probability, at most {tolerance} is allowed"
         return None

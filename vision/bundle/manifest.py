@@ -5,7 +5,12 @@
       manifest.sha256     the manifest's own sha256, as `sha256sum -c` reads it; its first 12 digits are the bundle's digest
       model.safetensors   the weights
       openvino/           the same network as OpenVINO IR: uint8 NHWC in, logits out, the normalisation inside
+      openvino-int8/      the same in 8-bit integers, where it was asked for and passed its gate
+      model.pt2 model.onnx  the same for others' runtimes, where asked for
       golden/             a few real images and the probabilities that must come out
+      metrics.json        every number of the test images, for each engine
+      baseline.json       what answers looked like on the test images, to notice drift
+      MODEL_CARD.md       for people
 
 Versioned: a reader refuses a `format_version` that it does not know, and any field that it does not know.
 """
@@ -23,6 +28,12 @@ MANIFEST_FILE = "manifest.json"
 CHECKSUM_FILE = "manifest.sha256"
 WEIGHTS_FILE = "model.safetensors"
 OPENVINO_FILE = "openvino/model.xml"
+OPENVINO_INT8_FILE = "openvino-int8/model.xml"
+PT2_FILE = "model.pt2"
+ONNX_FILE = "model.onnx"
+METRICS_FILE = "metrics.json"
+BASELINE_FILE = "baseline.json"
+CARD_FILE = "MODEL_CARD.md"
 # Where the IR says which preprocessing it holds.
 OPENVINO_PREPROCESSING = ("sightline", "preprocessing")
 GOLDEN_FILE = "golden/expected.json"
@@ -48,6 +59,18 @@ class ArchitectureEntry(_Part):
 
     name: str
     arguments: dict[str, Any] = {}
+
+
+class Parity(_Part):
+    """How one engine's answers differ from the reference's (torch in float32) on the validation images."""
+
+    images: Annotated[int, Field(ge=1)]
+    top1_agreement: Annotated[float, Field(ge=0, le=1)]
+    """Share of the images whose best label is the same."""
+    max_probability_difference: Annotated[float, Field(ge=0, le=1)]
+    """The largest over all images and categories."""
+    passed: bool
+    """Whether that is within the engine's gate; one that did not pass never serves."""
 
 
 class Provenance(_Part):
@@ -82,6 +105,8 @@ class Manifest(_Part):
     """What logits are divided by before the softmax; fitted on the validation images."""
     metrics: dict[str, float]
     """Measured on held-out images, e.g. `test_acc@1`, 0 to 1."""
+    parity: dict[str, Parity] = {}
+    """By engine, e.g. `openvino-bf16`; what is not named was not measured where the bundle was made."""
     provenance: Provenance
     files: dict[str, FileEntry]
     """Every file of the bundle but the manifest and its checksum, by its path relative to the bundle."""
@@ -109,8 +134,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        openvino_weights = OPENVINO_FILE.removesuffix("xml") + "bin"
-        for required in (WEIGHTS_FILE, GOLDEN_FILE, *((openvino_weights,) if OPENVINO_FILE in self.files else ())):
+        weights = [xml.removesuffix("xml") + "bin" for xml in (OPENVINO_FILE, OPENVINO_INT8_FILE) if xml in self.files]
+        for required in (WEIGHTS_FILE, GOLDEN_FILE, *weights):
             if required not in self.files:
                 raise ValueError(f"files must list {required}")
         return self

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from vision.bundle.golden import Golden, GoldenExpectation
@@ -59,6 +60,17 @@ class Bundle:
     digest: str
     files: Mapping[str, bytes]
     golden: Golden
+
+    def golden_difference(self, probabilities: npt.NDArray[np.floating], engine: str) -> str | None:
+        """What is wrong with an engine's answers to the golden samples, or None.
+
+        Args:
+            probabilities: (samples, classes).
+            engine: its description; one whose measured parity is wider than the samples' tolerance, and passed, may differ by that.
+        """
+        measured = self.manifest.parity.get(engine)
+        wider = measured.max_probability_difference if measured is not None and measured.passed else 0.0
+        return self.golden.difference(probabilities, max(self.golden.tolerance, wider))
 
 
 def save_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:

@@ -22,7 +22,7 @@ class Engine(Protocol):
     """One compiled network. `infer` is called by one thread at a time.
 
     Attributes:
-        description: engine, device and precision, e.g. `openvino-cpu-bf16`.
+        description: engine and precision, and the device where it is not the CPU, e.g. `openvino-bf16`, `torch-cuda-f32`.
     """
 
     description: str
@@ -63,7 +63,7 @@ def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> s
         return f"a golden image cannot be decoded: {error}"
     except RuntimeError as error:  # torch's and OpenVINO's way to say that the shapes do not fit
         return f"the network does not take an input of shape {images.shape}: {error}"
-    return bundle.golden.difference(probabilities(logits, bundle.manifest.temperature))
+    return bundle.golden_difference(probabilities(logits, bundle.manifest.temperature), engine.description)
 
 
 def warm(engine: Engine, shape: tuple[int, int, int], max_batch_size: int) -> None:
@@ -80,8 +80,10 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int) -> Iterable[Engi
     if name == "openvino" or (name == "auto" and has_openvino and not _has_gpu()):
         from vision.engines.openvino_engine import OpenVinoEngine, precisions
 
-        for precision in precisions():
-            yield OpenVinoEngine(bundle, precision, threads)
+        for precision in precisions(bundle):
+            measured = bundle.manifest.parity.get(f"openvino-{precision}")
+            if measured is None or measured.passed:
+                yield OpenVinoEngine(bundle, precision, threads)
     else:
         from vision.engines.torch_engine import TorchEngine
 

@@ -19,18 +19,19 @@ from vision.image import Pixels
 
 
 class TorchEngine:
-    """Float32 on the GPU where there is one, else on the CPU.
+    """Float32.
 
     Args:
         bundle: verified.
         threads: of torch's CPU pool; it is one for the whole process.
+        device: `cpu` or `cuda`; None takes the GPU where there is one.
     """
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, bundle: Bundle, threads: int, device: str | None = None) -> None:
         torch.set_num_threads(threads)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._servable = Servable(load_model(bundle), bundle.manifest.preprocessing).eval().to(self._device)
-        self.description = f"torch-{self._device}-f32"
+        self.description = "torch-f32" if self._device == "cpu" else f"torch-{self._device}-f32"
 
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
         """(N, H, W, C) uint8 → (N, classes) logits."""

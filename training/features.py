@@ -1,0 +1,78 @@
+"""Phase 0: the head on features that the frozen backbone has computed once, so that fitting it costs seconds.
+
+With a linear head this is multinomial logistic regression with an L2 penalty, whose strength the validation images choose;
+with a hidden layer the same procedure fits that.
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+# What the mean loss gets added per ½‖w‖² on standardised features, from strong to weak; each starts where the last one ended.
+PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+_ITERATIONS = 60
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def fit_head(
+    head: nn.Module, features: torch.Tensor, labels: torch.Tensor, val_features: torch.Tensor, val_labels: torch.Tensor, loss: Loss
+) -> float:
+    """Fits the head by L-BFGS, in place.
+
+    Args:
+        head: (N, features) → (N, classes); dropout in it is switched off, BatchNorm keeps its statistics.
+        features: (N, features) float32 of the training images.
+        labels: (N,) int64.
+        val_features: (M, features) of the validation images.
+        val_labels: (M,).
+        loss: (logits, labels) → the mean training loss.
+
+    Returns:
+        The training loss of the head that was kept.
+    """
+    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
+    features, val_features = (features - mean) / deviation, (val_features - mean) / deviation
+    head.eval()
+    best_loss, best, train_loss = float("inf"), copy.deepcopy(head.state_dict()), float("nan")
+    for penalty in PENALTIES:
+        fitted = _minimise(head, features, labels, penalty, loss)
+        with torch.inference_mode():
+            val_loss = float(functional.cross_entropy(head(val_features), val_labels))
+        if val_loss < best_loss:
+            best_loss, best, train_loss = val_loss, copy.deepcopy(head.state_dict()), fitted
+        else:
+            break  # weaker penalties overfit more
+    head.load_state_dict(best)
+    _take_over_standardisation(head, mean, deviation)
+    return train_loss
+
+
+def _minimise(head: nn.Module, features: torch.Tensor, labels: torch.Tensor, penalty: float, loss: Loss) -> float:
+    weights = [parameter for parameter in head.parameters() if parameter.ndim > 1]
+    optimizer = torch.optim.LBFGS(
+        head.parameters(), max_iter=_ITERATIONS, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+    data = torch.zeros(())
+
+    def closure() -> torch.Tensor:
+        nonlocal data
+        optimizer.zero_grad()
+        data = loss(head(features), labels)
+        total = data + penalty / 2 * torch.stack([weight.square().sum() for weight in weights]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.zero_grad()
+    return float(data.detach())
+
+
+def _take_over_standardisation(head: nn.Module, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+    """Changes the first linear layer so that it gives for raw features what it gave for standardised ones."""
+    first = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        first.weight.div_(deviation)
+        first.bias.sub_(first.weight @ mean)

@@ -1,0 +1,117 @@
+"""A configuration and images → a trained network: builds, fills, and runs the loop with the callbacks that the settings ask for."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from training.augmentation import augmentation
+from training.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    Progress,
+    PrometheusTextfile,
+    ReduceLROnPlateau,
+    TensorBoardLogger,
+    TerminateOnNaN,
+    WarmupCosine,
+)
+from training.config import ConfigError, TrainConfig
+from training.datasets import ImageSet
+from training.pretrained import load_backbone
+from training.trainer import Trainer
+from training.workers import ALONE, Workers
+from vision.architectures import build_model
+from vision.architectures.classifier import Classifier
+
+
+def fit(
+    config: TrainConfig,
+    num_classes: int,
+    train: ImageSet,
+    val: ImageSet,
+    callbacks: list[Callback],
+    device: str = "cpu",
+    *,
+    resume: dict[str, Any] | None = None,
+    workers: Workers = ALONE,
+) -> Trainer:
+    """Builds the network, fills its backbone where there are weights, and trains it through its phases.
+
+    Raises:
+        ConfigError: the network cannot take such images, or the device cannot compute in that precision.
+        WeightsError: the weights cannot be had, or do not fit.
+    """
+    if config.precision == "float16" and device == "cpu":
+        raise ConfigError("precision is float16; it needs a GPU. Use bfloat16 or float32 on this machine.")
+    torch.manual_seed(config.seed)  # of the initial weights
+    model = build_model(config.arch, num_classes, **config.arch_arguments)
+    _check_input(model, config)
+    if resume is None:
+        load_backbone(model, config.arch, config.weights)
+    trainer = Trainer(
+        model,
+        config.resolved_preprocessing,
+        train,
+        val,
+        callbacks,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        augmentation=augmentation(config.augmentation),
+        balance=config.balance,
+        optimizer=config.optimizer,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        clip_norm=config.clip_norm,
+        ema_decay=config.ema_decay,
+        precision=config.precision,
+        seed=config.seed,
+        device=device,
+        workers=workers,
+    )
+    trainer.fit(config.phases(model), resume)
+    return trainer
+
+
+def default_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choosing_callbacks(config: TrainConfig) -> list[Callback]:
+    """The callbacks that decide when a phase ends, with which weights, and how fast it learns."""
+    plateau = ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config))
+    return [
+        TerminateOnNaN(),
+        EarlyStopping(config.stop_patience, **_monitor(config)),
+        plateau if config.schedule == "plateau" else WarmupCosine(),
+    ]
+
+
+def recording_callbacks(config: TrainConfig, run: Path, console: Console) -> list[Callback]:
+    """The callbacks that show and keep what happens; the checkpoint comes last, because it holds what all others decided."""
+    return [
+        Progress(console),
+        CSVLogger(run / "history.csv"),
+        TensorBoardLogger(run / "tensorboard"),
+        PrometheusTextfile(run / "training.prom"),
+        ModelCheckpoint(run, config.checkpoint_steps, **_monitor(config)),
+    ]
+
+
+def _check_input(model: Classifier, config: TrainConfig) -> None:
+    height, width, channels = config.resolved_preprocessing.shape
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, channels, height, width))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{config.arch} cannot take images of {width}×{height} px with {channels} channels: {error} Give it another preprocessing."
+        ) from error
+
+
+def _monitor(config: TrainConfig) -> dict[str, Any]:
+    return {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
