@@ -74,15 +74,12 @@ def head_phases(config: TrainConfig, train: ImageSet, val: ImageSet, console: Co
     reached = fast.history[0]["val_acc@1"]
     best = max(row["val_acc@1"] for row in slow.history)
     seconds = sum(slow.seconds)
+    share = fast.seconds[0] / seconds
     console.print(
-        f"phase 0: val_acc@1 {reached:.4f} in {fast.seconds[0]:.1f} s; phase 1, {len(slow.history)} epochs: best {best:.4f} in {seconds:.1f} s; "
-        f"a share of {fast.seconds[0] / seconds:.3f} of its time"
+        f"phase 0: val_acc@1 {reached:.4f} in {fast.seconds[0]:.1f} s; phase 1, {len(slow.history)} epochs: best {best:.4f} "
+        f"in {seconds:.1f} s; phase 0 took {share:.3f} of its time"
     )
-    return {
-        "val_acc@1": [reached, best],
-        "seconds": [round(fast.seconds[0], 1), round(seconds, 1)],
-        "share": round(fast.seconds[0] / seconds, 3),
-    }
+    return {"val_acc@1": [reached, best], "seconds": [round(fast.seconds[0], 1), round(seconds, 1)], "share": round(share, 3)}
 
 
 def _fitted(config: TrainConfig, train: ImageSet, val: ImageSet) -> Trainer:

@@ -145,7 +145,7 @@ def test_the_training_command_makes_a_model_of_a_folder(checkout: Path) -> None:
     for category, shade in (("day", 200), ("night", 40)):
         folder = checkout / "photos" / category
         folder.mkdir(parents=True)
-        for index in range(20):
+        for index in range(60):
             pixels = generator.normal(shade, 20, (48, 64, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.jpg")
     printed = subprocess.run(["sh", "-ec", train], cwd=checkout, check=True, capture_output=True, text=True, timeout=300).stdout

@@ -14,7 +14,8 @@ from vision.image import silence_pillow
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a refusal is printed without a traceback and gives status 2, problems that `scan` finds 1."""
     parsed = _parser().parse_args(arguments)
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    # Where no person looks on, nobody's window is too narrow for a table.
+    console = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     silence_pillow()
     try:
         status = parsed.run(parsed, console)

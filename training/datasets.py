@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from vision.bundle.manifest import MAX_CATEGORY_LENGTH, is_category
 from vision.errors import SightlineError
 from vision.image import DecodeLimits
 
@@ -94,8 +95,9 @@ def list_images(root: Path) -> Listing:
         raise DataError(f"{root} is no folder; give one that holds a folder of images for each category.")
     folders = _folders(root)
     given = [part for part in PARTS if part in folders]
-    if {"train", "val"} <= set(given) and "test" not in given:
-        raise DataError(f"{root} holds train/ and val/, but no test/; add it: what training chose by cannot say how good it is.")
+    if len(given) == 2:
+        (missing,) = set(PARTS) - set(given)
+        raise DataError(f"{root} holds {given[0]}/ and {given[1]}/, but no {missing}/; add it, or put all categories side by side.")
     parts = PARTS if len(given) == len(PARTS) else (None,)
     files: list[LabelledFile] = []
     categories: set[str] = set()
@@ -103,10 +105,19 @@ def list_images(root: Path) -> Listing:
         top = root / part if part else root
         for category in _folders(top):
             categories.add(category)
-            found = (file for file in (top / category).rglob("*") if file.is_file() and not file.name.startswith("."))
-            files += [LabelledFile(file.relative_to(root).as_posix(), category, part) for file in found]
+            paths = (file.relative_to(root) for file in (top / category).rglob("*") if file.is_file())
+            shown = [path for path in paths if not any(name.startswith(".") for name in path.parts)]
+            files += [LabelledFile(path.as_posix(), category, part) for path in shown]
     if len(categories) < 2:
         raise DataError(f"{root} holds {len(categories)} category folders; training needs at least two, one for each category.")
+    for name in categories:
+        if not is_category(name):
+            raise DataError(f"The folder {name!r} cannot name a category; use 1 to {MAX_CATEGORY_LENGTH} printable characters.")
+    for file in files:
+        try:
+            file.path.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{file.path!r} in {root} has a name that is not UTF-8; rename it.") from None
     return Listing(root, tuple(sorted(categories)), tuple(sorted(files, key=lambda file: file.path)))
 
 

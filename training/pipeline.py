@@ -115,7 +115,8 @@ def export_again(path: Path, data: Path, formats: Sequence[Format], console: Con
     """
     bundle = load_bundle(path)
     manifest, config = bundle.manifest, read_config(bundle)
-    prepared = prepare_data(data, config.split_rule, config.problem_files, manifest.preprocessing, shown(console, "decoding"))
+    rule, policy = config.split_rule, config.problem_files
+    prepared = prepare_data(data, rule, policy, manifest.preprocessing, shown(console, "decoding"), complete=False)
     if prepared.fingerprint() != manifest.provenance.data.get("sha256"):
         raise DataError(f"{data} is not the data that {path} was trained on; its fingerprint is another. Give that folder as it was.")
     return export_bundle(

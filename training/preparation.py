@@ -102,14 +102,13 @@ class DataProblems(DataError):
         problems: all of them.
     """
 
-    def __init__(self, root: Path, problems: Sequence[Problem], records: Sequence[FileRecord]) -> None:
-        lines = "\n".join(f"  {problem.kind}: {problem.message}" for problem in problems)
-        empty = [path for problem in problems if not problem.left_out for path in problem.paths]
-        remedy = "Mend or remove these files, or let --problem-files quarantine leave them out (named; nothing is moved or deleted)."
-        if empty:
-            remedy = f"Put images into {', '.join(empty)}, or remove the folder. Files with problems can be left out by --problem-files."
-        super().__init__(f"{root} has {len(records)} files and {len(problems)} problems:\n{lines}\n{remedy}")
+    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
+        super().__init__(message)
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type["DataProblems"], tuple[str, tuple[Problem, ...]]]:
+        """So that it survives the way between Ray's processes."""
+        return type(self), (str(self), self.problems)
 
 
 def prepare_data(
@@ -145,7 +144,7 @@ def prepare_data(
     records = examine(listing, keep, progress)
     usable, parts, problems = _sift(listing, records, rule)
     if problems and (problem_files == "refuse" or not all(problem.left_out for problem in problems)):
-        raise DataProblems(root, problems, records)
+        raise DataProblems(_refusal(root, len(records), problems), problems)
     chosen = [records[index] for index in usable]
     files = tuple(record.file for record in chosen)
     categories = _categories(files)
@@ -232,13 +231,14 @@ def print_report(report: dict[str, Any], console: Console) -> None:
 
 
 def write_report(report: dict[str, Any], file: Path) -> None:
-    """data_report.json."""
+    """data_report.json; its folder is made where it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def _sift(listing: Listing, records: Sequence[FileRecord], rule: SplitRule) -> tuple[list[int], list[Part], list[Problem]]:
     """Which records can be used, the part of each, and what is wrong with the others."""
-    problems = [*_unreadable(records), *_contradictions(records), *_empty_categories(listing, records)]
+    problems = [*_unreadable(records), *_contradictions(records)]
     usable = _without(records, problems)
     chosen = [records[index] for index in usable]
     parts = choose_parts(
@@ -250,6 +250,9 @@ def _sift(listing: Listing, records: Sequence[FileRecord], rule: SplitRule) -> t
         problems += leaks
         usable = _without(records, problems)
         parts = [part_of[index] for index in usable]
+    left = {records[index].file.category for index in usable}
+    empty = [name for name in listing.categories if name not in left]
+    problems += [Problem("empty_category", (name,), f"{name}/ holds no image that can be used", ()) for name in empty]
     return usable, parts, problems
 
 
@@ -264,7 +267,8 @@ def _unreadable(records: Sequence[FileRecord]) -> list[Problem]:
 
 def _contradictions(records: Sequence[FileRecord]) -> list[Problem]:
     """A file in two categories: whatever it shows, one of its labels is wrong, and nobody here knows which."""
-    groups = [[records[index].file for index in group] for group in identical(records)]
+    readable = [record for record in records if not record.error]
+    groups = [[readable[index].file for index in group] for group in identical(readable)]
     clashing = [group for group in groups if len({file.category for file in group}) > 1]
     return [
         Problem("contradiction", paths, f"the same image has several labels: {' = '.join(paths)}", paths)
@@ -284,15 +288,18 @@ def _leaks(records: Sequence[FileRecord], parts: Sequence[Part]) -> list[Problem
     return problems
 
 
-def _empty_categories(listing: Listing, records: Sequence[FileRecord]) -> list[Problem]:
-    there = {record.file.category for record in records if not record.error}
-    empty = [category for category in listing.categories if category not in there]
-    return [Problem("empty_category", (name,), f"{name}/ holds no image that can be read", ()) for name in empty]
-
-
 def _without(records: Sequence[FileRecord], problems: Iterable[Problem]) -> list[int]:
     left_out = {path for problem in problems for path in problem.left_out}
     return [index for index, record in enumerate(records) if record.file.path not in left_out]
+
+
+def _refusal(root: Path, files: int, problems: Sequence[Problem]) -> str:
+    lines = "\n".join(f"  {problem.kind}: {problem.message}" for problem in problems)
+    empty = [path for problem in problems if not problem.left_out for path in problem.paths]
+    remedy = "Mend or remove these files, or let --problem-files quarantine leave them out (named; nothing is moved or deleted)."
+    if empty:
+        remedy = f"Put images into {', '.join(empty)}, or remove the folder. Files with problems can be left out by --problem-files."
+    return f"{root} has {files} files and {len(problems)} problems:\n{lines}\n{remedy}"
 
 
 def _report(

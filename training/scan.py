@@ -82,7 +82,11 @@ def examine(listing: Listing, use: Callable[[int, Pixels], None] | None = None, 
 
     def look(index: int) -> int:
         file = listing.files[index]
-        data = (listing.root / file.path).read_bytes()
+        try:
+            data = (listing.root / file.path).read_bytes()
+        except OSError as error:
+            records[index] = FileRecord(file, "", 0, error=f"unreadable: {error.strerror}")
+            return index
         seen = FileRecord(file, hashlib.sha256(data).hexdigest(), len(data))
         try:
             pixels = decode(data, TRAINING_LIMITS)
@@ -119,7 +123,7 @@ def nearly_identical(records: Sequence[FileRecord]) -> list[tuple[int, int]]:
     for shift in range(0, 64, 16):  # hashes at most 3 bits apart agree in one of four bands
         bands: dict[int, list[int]] = defaultdict(list)
         for index, record in enumerate(records):
-            if record.thumbnail is not None and record.thumbnail.std() >= _LEAST_CONTRAST:
+            if record.thumbnail is not None and record.thumbnail.std(axis=(0, 1)).max() >= _LEAST_CONTRAST:
                 bands[record.hash >> shift & 0xFFFF].append(index)
         for members in bands.values():
             if 1 < len(members) <= _LARGEST_BAND:

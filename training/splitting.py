@@ -36,7 +36,7 @@ def choose_parts(
         val_share: 0.01 to 0.5.
         test_share: 0.01 to 0.5.
         seed: another seed, another split.
-        group_by: a regular expression searched in each path; files with the same match (its first group, where it has one)
+        group_by: a regular expression searched in each path; files with the same match (its first group, where that took part)
             stay together, e.g. `patient-\d+`. None: each file for itself.
 
     Raises:
@@ -93,4 +93,4 @@ def _group(pattern: str, path: str) -> str:
         raise DataError(f"--group-by {pattern!r} is no regular expression: {error}.") from error
     if found is None:
         raise DataError(f"--group-by {pattern!r} does not match {path}; every file must belong to a group.")
-    return found[1] if found.re.groups else found[0]
+    return (found[1] if found.re.groups else None) or found[0]

@@ -190,7 +190,7 @@ def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
 def stored_facts(data: bytes) -> StoredFacts:
     """How an image that `decode` accepts is stored: what decoding makes equal. Reads the header only."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return StoredFacts(image.format or "", image.mode, _orientation(image))
+        return StoredFacts(sniff_format(data) or "", image.mode, _orientation(image))  # Pillow calls some JPEGs MPO
 
 
 def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:

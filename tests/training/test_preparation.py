@@ -297,7 +297,7 @@ def test_a_category_without_an_image_is_refused_whatever_the_policy(folder: Path
         put(folder, "zebra/text.jpg", content)
     with pytest.raises(DataProblems) as refused:
         prepare_data(folder, RULE, policy, SMALL)
-    assert "empty_category: zebra/ holds no image that can be read" in str(refused.value)
+    assert "empty_category: zebra/ holds no image that can be used" in str(refused.value)
     assert "Put images into zebra, or remove the folder." in str(refused.value)
     assert kinds(refused.value.problems) == [*(["unreadable"] if content else []), "empty_category"]
 
@@ -403,7 +403,7 @@ def test_a_scan_says_that_leaving_out_does_not_help_with_an_empty_category(folde
     report = scan_data(folder, RULE, "quarantine")
     assert kinds(report["problems"]) == ["empty_category"]
     text = printed(report)
-    assert "zebra/ holds no image that can be read" in text
+    assert "zebra/ holds no image that can be used" in text
     assert "nothing would mend it" in text
     assert "leaving files out does not help" in text
 

@@ -57,35 +57,33 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["frozen   1/3", "frozen   3/3", "fine-tuned   1/3"], ids=["phase 1", "boundary", "phase 2"])
+@pytest.mark.parametrize(
+    ("after", "done"),
+    [("frozen   1/3", None), ("frozen   3/3", "frozen   2/3"), ("fine-tuned   1/3", "frozen   3/3")],
+    ids=["phase 1", "boundary", "phase 2"],
+)
 def test_a_killed_run_ends_with_the_weights_of_the_uninterrupted_one(
-    data: Path, uninterrupted: dict[str, torch.Tensor], tmp_path: Path, after: str
+    data: Path, uninterrupted: dict[str, torch.Tensor], tmp_path: Path, after: str, done: str | None
 ) -> None:
-    """SIGKILL at a random moment after this line: within an epoch, or, at the boundary, in whatever the second phase begins with."""
+    """SIGKILL at a random moment after an epoch's line: while its checkpoint is written, or within the epoch after it."""
     out = tmp_path / "models" / "light"
     process = train(data, out)
     printed = []
     for line in process.stdout:
         printed.append(line)
         if after in line:
-            time.sleep(float(np.random.default_rng().uniform(0, 0.05)) if after != "frozen   3/3" else 0)
+            time.sleep(float(np.random.default_rng().uniform(0, 0.1)))
             process.send_signal(signal.SIGKILL)
             break
     process.stdout.close()
     assert process.wait() == -signal.SIGKILL, "".join(printed)
-    run = tmp_path / "runs" / "light" / "1"
-    assert (run / "last.safetensors").is_file()
+    assert (tmp_path / "runs" / "light" / "1" / "last.safetensors").is_file()
     assert not out.exists(), "there is no bundle yet"
-
-    again = train(data, out)
-    refusal, _ = again.communicate(timeout=180)
-    assert again.returncode == 2
-    assert "--resume" in refusal
 
     resumed = train(data, out, "--resume")
     text, _ = resumed.communicate(timeout=180)
     assert resumed.returncode == 0, text
-    assert after not in text, "what was done is not done again"
+    assert done is None or done not in text, "what was done is not done again"
     got = load_file(out / "1" / "model.safetensors")
     assert got.keys() == uninterrupted.keys()
     assert all(torch.equal(got[name], uninterrupted[name]) for name in got)

@@ -39,8 +39,14 @@ OPENVINO_PREPROCESSING = ("sightline", "preprocessing")
 GOLDEN_FILE = "golden/expected.json"
 
 MAX_CATEGORIES = 100_000
+MAX_CATEGORY_LENGTH = 200
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def is_category(name: str) -> bool:
+    """Whether this can be the name of a category."""
+    return bool(name.strip()) and len(name) <= MAX_CATEGORY_LENGTH and name.isprintable()
 
 
 class _Part(BaseModel):
@@ -115,8 +121,8 @@ class Manifest(_Part):
     @classmethod
     def _distinct_printable(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
         for category in categories:
-            if not category.strip() or len(category) > 200 or not category.isprintable():
-                raise ValueError(f"category {category!r} must be 1 to 200 printable characters")
+            if not is_category(category):
+                raise ValueError(f"category {category!r} must be 1 to {MAX_CATEGORY_LENGTH} printable characters")
         if len(set(categories)) != len(categories):
             raise ValueError("two categories have the same name")
         return categories
