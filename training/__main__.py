@@ -40,8 +40,9 @@ def _demo(parsed: argparse.Namespace, console: Console) -> None:
 
 def _scan(parsed: argparse.Namespace, console: Console) -> int:
     from training.config import load_config
+    from training.data_report import print_report, write_report
     from training.options import overrides
-    from training.preparation import print_report, scan_data, write_report
+    from training.preparation import scan_data
     from training.progress import shown
 
     config = load_config(None, overrides(parsed))

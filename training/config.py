@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.augmentation import NONE, augmentation
 from training.finetuning import BatchNorm, OptimizerName, Phase
-from training.preparation import ProblemFiles, SplitRule
 from training.pretrained import default_preprocessing
+from training.problems import ProblemFiles
 from training.sampling import Balance
+from training.splitting import SplitRule
 from training.trainer import Precision
 from vision.architectures import architecture
 from vision.architectures.classifier import Classifier

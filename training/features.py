@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# What the mean loss gets added per ½‖w‖² on standardised features, from strong to weak; each starts where the last one ended.
-PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+# What the mean loss gets added per ½‖w‖² on standardised features, 0.001 to 1. Each fit starts where the last one ended, from
+# weak to strong: a strong penalty takes a hidden layer to zero, where no weaker one would get it out again.
+PENALTIES = tuple(10 ** (step / 4 - 3) for step in range(13))
 _ITERATIONS = 60
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -44,7 +45,7 @@ def fit_head(
         if val_loss < best_loss:
             best_loss, best, train_loss = val_loss, copy.deepcopy(head.state_dict()), fitted
         else:
-            break  # weaker penalties overfit more
+            break  # stronger penalties only take away more
     head.load_state_dict(best)
     _take_over_standardisation(head, mean, deviation)
     return train_loss

@@ -16,12 +16,13 @@ from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
 from training.contact_sheet import contact_sheet
 from training.conversion import Format
+from training.data_report import print_report, write_report
 from training.datasets import DataError, ImageSet
 from training.engines import REFERENCE, open_engine
 from training.evaluation import predict, top_losses
 from training.export import Evidence, export_bundle
 from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
-from training.preparation import PreparedData, prepare_data, print_report, write_report
+from training.preparation import PreparedData, prepare_data
 from training.progress import shown
 from training.report import WorstImage, render_report
 from training.reproduction import read_config

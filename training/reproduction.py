@@ -10,11 +10,12 @@ import numpy as np
 from rich.console import Console
 
 from training.config import TrainConfig
+from training.data_report import print_report
 from training.datasets import DataError, ImageSet, Part
 from training.engines import RUNS_CODE, available, open_engine
 from training.evaluation import differences, evaluate, headline, predict
 from training.metrics import Logits
-from training.preparation import PreparedData, prepare_data, print_report
+from training.preparation import PreparedData, prepare_data
 from training.progress import shown
 from vision.bundle.manifest import METRICS_FILE
 from vision.bundle.store import Bundle, load_bundle

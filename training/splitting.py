@@ -17,6 +17,24 @@ from training.datasets import PARTS, DataError, LabelledFile, Part
 
 
 @dataclass(frozen=True)
+class SplitRule:
+    r"""What decides which image is in which part.
+
+    Attributes:
+        seed: another seed, another split.
+        val_share: 0.01 to 0.5.
+        test_share: 0.01 to 0.5.
+        group_by: a regular expression searched in each path; files with the same match (its first group, where that took part)
+            stay together, e.g. `patient-\d+`. None: each file for itself.
+    """
+
+    seed: int
+    val_share: float
+    test_share: float
+    group_by: str | None = None
+
+
+@dataclass(frozen=True)
 class Split:
     """Indices of three disjoint parts: to learn from, to choose by, to report on."""
 
@@ -25,31 +43,25 @@ class Split:
     test: npt.NDArray[np.int64]
 
 
-def choose_parts(
-    files: Sequence[LabelledFile], digests: Sequence[str], val_share: float, test_share: float, seed: int, group_by: str | None
-) -> list[Part]:
-    r"""The part of each file, in order.
+def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: SplitRule) -> list[Part]:
+    """The part of each file, in order.
 
     Args:
         files: those that are used; where the folders say the part, that is it.
         digests: sha256 of each file's bytes.
-        val_share: 0.01 to 0.5.
-        test_share: 0.01 to 0.5.
-        seed: another seed, another split.
-        group_by: a regular expression searched in each path; files with the same match (its first group, where that took part)
-            stay together, e.g. `patient-\d+`. None: each file for itself.
+        rule: what decides.
 
     Raises:
-        DataError: the expression is not one, or a file's path does not match it.
+        DataError: `group_by` is no regular expression, or a file's path does not match it.
     """
     parts: list[Part] = []
     for file, digest in zip(files, digests, strict=True):
         if file.part is not None:
             parts.append(file.part)
             continue
-        key = digest if group_by is None else f"group {_group(group_by, file.path)}"
-        drawn = int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8]) / 2**64
-        parts.append("test" if drawn < test_share else "val" if drawn < test_share + val_share else "train")
+        key = digest if rule.group_by is None else f"group {_group(rule.group_by, file.path)}"
+        drawn = int.from_bytes(hashlib.sha256(f"{rule.seed} {key}".encode()).digest()[:8]) / 2**64
+        parts.append("test" if drawn < rule.test_share else "val" if drawn < rule.test_share + rule.val_share else "train")
     return parts
 
 

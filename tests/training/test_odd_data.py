@@ -12,10 +12,11 @@ from PIL import Image
 
 from training.__main__ import main
 from training.datasets import DataError, LabelledFile, list_images
-from training.preparation import DataProblems, SplitRule, prepare_data, scan_data
+from training.preparation import prepare_data, scan_data
+from training.problems import DataProblems
 from training.report import _confusion_matrix, _svg
 from training.scan import examine, nearly_identical
-from training.splitting import choose_parts
+from training.splitting import SplitRule, choose_parts
 from vision.image import FORMATS, stored_facts
 
 RULE = SplitRule(0, 0.2, 0.2)
@@ -60,7 +61,8 @@ def test_two_of_the_three_parts_are_no_two_categories(tmp_path: Path, parts: tup
 
 def test_a_group_that_took_no_part_in_the_match_gives_way_to_the_whole_match() -> None:
     files = [LabelledFile(f"cat/{index}.png", "cat") for index in range(4)]
-    parts = [choose_parts(files, [str(index) for index in range(4)], 0.4, 0.4, 1, pattern) for pattern in (r"patient-(\d+)|cat", "cat")]
+    rules = [SplitRule(1, 0.4, 0.4, pattern) for pattern in (r"patient-(\d+)|cat", "cat")]
+    parts = [choose_parts(files, [str(index) for index in range(4)], rule) for rule in rules]
     assert parts[0] == parts[1]
 
 

@@ -13,8 +13,11 @@ from PIL import Image
 from rich.console import Console
 
 from training.__main__ import main
+from training.data_report import print_report, write_report
 from training.datasets import PARTS, DataError
-from training.preparation import DataProblems, SplitRule, prepare_data, print_report, scan_data, write_report
+from training.preparation import prepare_data, scan_data
+from training.problems import DataProblems
+from training.splitting import SplitRule
 from vision.image import DecodeLimits, decode
 from vision.preprocessing import Preprocessing
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from training.evaluation import evaluate
 from training.model_card import render_card
-from training.preparation import SplitRule, scan_data
+from training.preparation import scan_data
 from training.report import WorstImage, render_report
+from training.splitting import SplitRule
 from vision.bundle.manifest import ArchitectureEntry, Manifest, Parity, Provenance
 from vision.preprocessing import Preprocessing
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.datasets import PARTS, DataError, LabelledFile
-from training.splitting import check_complete, choose_parts, fingerprint, split
+from training.splitting import SplitRule, check_complete, choose_parts, fingerprint, split
 
 SHARES = (0.15, 0.2)
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32).map(bytes.hex), min_size=1, max_size=40)
@@ -23,7 +23,7 @@ def digest(text: object) -> str:
 
 def parts_of(digests: list[str], seed: int = 0, shares: tuple[float, float] = SHARES, names: str = "cat/{}.png") -> list[str]:
     files = [LabelledFile(names.format(index), "cat") for index in range(len(digests))]
-    return choose_parts(files, digests, *shares, seed, None)
+    return choose_parts(files, digests, SplitRule(seed, *shares))
 
 
 @quick
@@ -54,7 +54,7 @@ def test_the_choice_is_the_same_in_every_version() -> None:
 def test_each_category_gives_about_the_shares_asked_for() -> None:
     categories = ("10", "2", "ant", "bee")
     files = [LabelledFile(f"{category}/{index}.png", category) for category in categories for index in range(4000)]
-    parts = choose_parts(files, [digest(file.path) for file in files], 0.15, 0.2, 0, None)
+    parts = choose_parts(files, [digest(file.path) for file in files], SplitRule(0, 0.15, 0.2))
     for category in categories:
         its_parts = [part for file, part in zip(files, parts, strict=True) if file.category == category]
         for part, share in (("train", 0.65), ("val", 0.15), ("test", 0.2)):
@@ -79,7 +79,7 @@ def test_names_and_categories_of_files_do_not_matter_and_copies_land_together() 
 
 def grouped(pattern: str, paths: list[str], seed: int = 0) -> dict[str, str]:
     files = [LabelledFile(path, path.split("/")[0]) for path in paths]
-    return dict(zip(paths, choose_parts(files, [digest(path) for path in paths], *SHARES, seed, pattern), strict=True))
+    return dict(zip(paths, choose_parts(files, [digest(path) for path in paths], SplitRule(seed, *SHARES, pattern)), strict=True))
 
 
 PATIENTS = [
@@ -121,12 +121,12 @@ def test_the_part_that_a_folder_says_wins_over_the_hash_and_needs_no_group() -> 
     files = [LabelledFile(f"{part}/cat/{index}.png", "cat", part) for part in PARTS for index in range(20)]
     digests = [digest(file.path) for file in files]
     for pattern in (None, "matches nothing"):
-        assert choose_parts(files, digests, *SHARES, 0, pattern) == [file.part for file in files]
+        assert choose_parts(files, digests, SplitRule(0, *SHARES, pattern)) == [file.part for file in files]
 
 
 def test_the_parts_are_disjoint_complete_and_in_the_order_of_the_files() -> None:
     files = [LabelledFile(f"{category}/{index}.png", category) for category in ("cat", "dog") for index in range(60)]
-    parts = choose_parts(files, [digest(file.path) for file in files], *SHARES, 0, None)
+    parts = choose_parts(files, [digest(file.path) for file in files], SplitRule(0, *SHARES))
     chosen = split(parts)
     assert sorted(np.concatenate([chosen.train, chosen.val, chosen.test])) == list(range(120))
     for part in PARTS:
