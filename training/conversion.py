@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,7 @@ def _quantised(model: Any, train_images: Pixels, attends: bool) -> Any:
     NNCF's scheme for transformers helps where there is attention as PyTorch has it: on ViT-B/16 it took the error of the logits
     from 0.35 to 0.15; on Swin, whose attention is its own, it made it larger.
     """
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF makes it look for CUDA, and say that it found none
     with _quietly():
         import nncf  # takes seconds to import
 

