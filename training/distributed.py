@@ -5,6 +5,7 @@ the run's folder, and the caller goes on from the last of them, as from any othe
 """
 
 import os
+import secrets
 import tempfile
 import warnings
 from pathlib import Path
@@ -56,7 +57,8 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, resu
         SightlineError: what a process raised.
         WorkersFailed: a process died.
     """
-    for name, value in _RAY.items():
+    # With a token of its own Ray writes none into the home folder.
+    for name, value in (_RAY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}).items():
         os.environ.setdefault(name, value)
     import ray
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError  # V2's own arguments below

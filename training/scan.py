@@ -7,8 +7,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -78,35 +79,18 @@ def examine(listing: Listing, use: Callable[[int, Pixels], None] | None = None, 
     Returns:
         One record a file, in order.
     """
-    records: list[FileRecord | None] = [None] * len(listing.files)
+    records: dict[int, FileRecord] = {}
 
     def look(index: int) -> int:
-        file = listing.files[index]
-        try:
-            data = (listing.root / file.path).read_bytes()
-        except OSError as error:
-            records[index] = FileRecord(file, "", 0, error=f"unreadable: {error.strerror}")
-            return index
-        seen = FileRecord(file, hashlib.sha256(data).hexdigest(), len(data))
-        try:
-            pixels = decode(data, TRAINING_LIMITS)
-        except ImageError as error:
-            records[index] = FileRecord(file, seen.sha256, seen.size_bytes, error=f"{error.code}: {error}")
-            return index
-        stored = stored_facts(data)
-        small = Image.fromarray(pixels).resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BOX)
-        records[index] = FileRecord(
-            file, seen.sha256, seen.size_bytes, stored.format, stored.mode, pixels.shape[1], pixels.shape[0], stored.orientation,
-            hash=_difference_hash(pixels), thumbnail=np.asarray(small),
-        )  # fmt: skip
-        if use is not None:
+        records[index], pixels = _look_into(listing.root, listing.files[index])
+        if use is not None and pixels is not None:
             use(index, pixels)
         return index
 
     with ThreadPoolExecutor() as pool:
         for _ in progress(pool.map(look, range(len(listing.files))), len(listing.files)):
             pass
-    return [record for record in records if record is not None]
+    return [records[index] for index in range(len(listing.files))]
 
 
 def identical(records: Sequence[FileRecord]) -> list[list[int]]:
@@ -129,6 +113,28 @@ def nearly_identical(records: Sequence[FileRecord]) -> list[tuple[int, int]]:
             if 1 < len(members) <= _LARGEST_BAND:
                 candidates.update(combinations(members, 2))
     return sorted(pair for pair in candidates if _look_alike(records[pair[0]], records[pair[1]]))
+
+
+def _look_into(root: Path, file: LabelledFile) -> tuple[FileRecord, Pixels | None]:
+    """One file's record, and its pixels where it has any."""
+    try:
+        data = (root / file.path).read_bytes()
+    except OSError as error:
+        return FileRecord(file, "", 0, error=f"unreadable: {error.strerror}"), None
+    record = FileRecord(file, hashlib.sha256(data).hexdigest(), len(data))
+    try:
+        pixels = decode(data, TRAINING_LIMITS)
+    except ImageError as error:
+        return replace(record, error=f"{error.code}: {error}"), None
+    found = replace(
+        record,
+        **vars(stored_facts(data)),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        hash=_difference_hash(pixels),
+        thumbnail=np.asarray(Image.fromarray(pixels).resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BOX)),
+    )
+    return found, pixels
 
 
 def _look_alike(one: FileRecord, other: FileRecord) -> bool:

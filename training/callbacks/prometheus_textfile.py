@@ -22,7 +22,7 @@ class PrometheusTextfile(Callback):
         self.file = file
 
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
-        """The phase is a label; `@` and other signs become `_`."""
+        """The phase is a label; `val_acc@1` becomes `val_acc_at_1`."""
         registry = CollectorRegistry()
         numbers = logs | {"epoch": trainer.epoch, "epoch_seconds": trainer.seconds[-1]}
         for name, value in numbers.items():

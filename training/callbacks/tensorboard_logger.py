@@ -27,7 +27,7 @@ class TensorBoardLogger(Callback):
         self._writer = SummaryWriter(str(self.folder), purge_step=len(trainer.history) + 1)
 
     def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
-        """The epoch's numbers, under their phase's name too."""
+        """The epoch's numbers."""
         for name, value in logs.items():
             self._writer.add_scalar(name, value, len(trainer.history))
         self._writer.flush()
