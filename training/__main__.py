@@ -54,7 +54,7 @@ def _scan(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _train(parsed: argparse.Namespace, console: Console) -> None:
-    from training.config import load_config
+    from training.config import ConfigError, load_config
     from training.evaluation import headline
     from training.options import overrides
     from training.pipeline import show_augmentation, train_bundle
@@ -65,7 +65,7 @@ def _train(parsed: argparse.Namespace, console: Console) -> None:
         show_augmentation(parsed.data, config, parsed.show_augmentation, console)
         return
     if parsed.out is None:
-        raise SystemExit("training train: --out is missing; it names the model, e.g. --out models/flowers")
+        raise ConfigError("--out is missing; it names the model, e.g. --out models/flowers.")
     bundle = train_bundle(parsed.data, parsed.out, config, console, formats=parsed.formats, resume=parsed.resume, workers=parsed.workers)
     console.print(headline(bundle, json.loads(bundle.files[METRICS_FILE])["torch-f32"]))
     console.print(f"Saved {bundle.path}, digest {bundle.digest}.")

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.data_report import print_report
-from training.datasets import DataError, ImageSet, Part
+from training.datasets import TRAINING_LIMITS, DataError, ImageSet, Part
 from training.engines import RUNS_CODE, available, open_engine
 from training.evaluation import differences, evaluate, headline, predict
 from training.metrics import Logits
@@ -21,7 +22,6 @@ from vision.bundle.manifest import METRICS_FILE
 from vision.bundle.store import Bundle, load_bundle
 from vision.engines import load_engine
 from vision.errors import ManifestInvalid
-from vision.image import DecodeLimits
 from vision.prediction import probabilities
 
 ALL = "all"
@@ -64,6 +64,8 @@ def evaluate_bundle(
     Raises:
         SightlineError: the bundle, the data or the engine cannot be used.
     """
+    if engine == ALL and predictions is not None:
+        raise ConfigError("--predictions holds the answers of one engine, and --engine all runs several; name one of them.")
     bundle = load_bundle(path)
     subject = find_subject(bundle, data, part, console)
     recorded = json.loads(bundle.files.get(METRICS_FILE, b"{}"))
@@ -128,11 +130,12 @@ def _labels(bundle: Bundle, prepared: PreparedData) -> "np.ndarray[Any, np.dtype
 
 def _run(bundle: Bundle, engine: str, images: ImageSet, console: Console) -> list[tuple[str, Logits]]:
     if engine == AUTO:
-        chosen = load_engine(bundle, "auto", 2, DecodeLimits())
+        chosen = load_engine(bundle, "auto", torch.get_num_threads(), TRAINING_LIMITS)
         return [(chosen.description, predict(chosen, images.images))]
     names: Sequence[str] = [engine]
     if engine == ALL:
-        names = [name for name in available(bundle) if name != RUNS_CODE and bundle.manifest.parity[name].passed]
+        refused = {name for name, parity in bundle.manifest.parity.items() if not parity.passed}  # what was not measured may run
+        names = [name for name in available(bundle) if name != RUNS_CODE and name not in refused]
         if RUNS_CODE in available(bundle):
             console.print(f"{RUNS_CODE} is left out: loading a .pt2 can run code in it. Name it by --engine where you trust its maker.")
     return [(name, predict(open_engine(bundle, name), images.images)) for name in names]

@@ -152,6 +152,7 @@ def test_the_command_line_trains_and_says_where(data: Path, tmp_path: Path, caps
     ("arguments", "named"),
     [
         (["nowhere", "--out", "models/x"], "nowhere is no folder"),
+        (["DATA"], "--out is missing"),
         (["DATA", "--out", "models/My Model"], "a-z, 0-9"),
         (["DATA", "--out", "OUT/models/x", "--arch", "vgg"], "choose one of"),
         (["DATA", "--out", "OUT/models/x", "--epochs", "4", "--epochs-frozen", "2"], "--epochs stands for"),

@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from training.__main__ import main
+from training.config import ConfigError
 from training.datasets import DataError
 from training.demo import write_digits
 from training.engines import available
@@ -72,6 +73,21 @@ def test_a_number_that_was_changed_is_named(models: Path, data: Path, tmp_path: 
     forged = save_bundle(tmp_path, bundle.manifest, files)
     assert main(["evaluate", str(forged), str(data), "--engine", "torch-f32"]) == 0
     assert f"acc@1: 1.0 → {bundle.manifest.metrics['test_acc@1']}" in capsys.readouterr().out
+
+
+def test_an_engine_that_was_not_measured_where_the_bundle_was_made_runs_all_the_same(models: Path, data: Path, tmp_path: Path) -> None:
+    from vision.bundle.store import save_bundle
+
+    bundle = load_bundle(models / "digits" / "1")
+    reference = {"torch-f32": bundle.manifest.parity["torch-f32"]}
+    elsewhere = save_bundle(tmp_path, bundle.manifest.model_copy(update={"parity": reference}), bundle.files)
+    results = evaluate_bundle(elsewhere, data, "all", "test", None, QUIET)
+    assert results.keys() == available(bundle).keys()
+
+
+def test_the_answers_of_several_engines_do_not_overwrite_each_other(models: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name one of them"):
+        evaluate_bundle(models / "digits" / "1", data, "all", "test", tmp_path / "lines.jsonl", QUIET)
 
 
 def test_other_data_is_evaluated_whole_and_by_the_names_of_its_categories(models: Path, tmp_path: Path, digit) -> None:
