@@ -66,7 +66,10 @@ def _train(parsed: argparse.Namespace, console: Console) -> None:
         return
     if parsed.out is None:
         raise ConfigError("--out is missing; it names the model, e.g. --out models/flowers.")
-    bundle = train_bundle(parsed.data, parsed.out, config, console, formats=parsed.formats, resume=parsed.resume, workers=parsed.workers)
+    if parsed.cluster and parsed.workers == 1:
+        raise ConfigError("--cluster is given and --workers is 1; say how many processes of the cluster train, e.g. --workers 4.")
+    how = {"formats": parsed.formats, "resume": parsed.resume, "workers": parsed.workers, "cluster": parsed.cluster}
+    bundle = train_bundle(parsed.data, parsed.out, config, console, **how)
     console.print(headline(bundle, json.loads(bundle.files[METRICS_FILE])["torch-f32"]))
     console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
@@ -154,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the unfinished run of this name")
     train.add_argument(
         "--workers", type=int, default=1, choices=range(1, 65), metavar="1..64", help="processes, through Ray Train (default: 1)"
+    )
+    train.add_argument(
+        "--cluster", metavar="HOST:PORT", help="of a running Ray cluster for the workers; its machines share DATA and --out (default: here)"
     )
     train.add_argument("--formats", type=_formats, default=[], help="int8,pt2,onnx: what the bundle brings beside OpenVINO's float32")
     train.add_argument("--show-augmentation", type=Path, metavar="FILE.png", help="write a sheet of augmented training images instead")

@@ -1,11 +1,13 @@
 """`--workers N`: the same loop in several processes, started by Ray Train; with GPUs, one for each.
 
 The processes share each step's images and add up their gradients (`training.workers`). The first one writes checkpoints into
-the run's folder, and the caller goes on from the last of them, as from any other.
+the run's folder, and the caller goes on from the last of them, as from any other. Ray is started for the run, on this machine
+alone; `--cluster ADDRESS` takes one that runs already, over as many machines as it has.
 """
 
 import os
 import secrets
+import socket
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,7 +19,7 @@ from rich.console import Console
 from training.callbacks.model_checkpoint import LAST
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
-from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
+from training.fitting import check_precision, choosing_callbacks, default_device, fit, recording_callbacks
 from training.preparation import prepare_data
 from training.workers import Workers
 from vision.errors import SightlineError
@@ -32,64 +34,74 @@ _RAY = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DISABLE_WORKER_LOG_PREFIX": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "Failed to query Ray Train Controller",
-    "GLOO_SOCKET_IFNAME": "lo",
 }
 _OBJECT_STORE_BYTES = 80 * 2**20
+_CONNECT_TIMEOUT_S = 5.0
 
 
 class WorkersFailed(SightlineError):
-    """A training process ended by something else than a refusal. The message is what Ray knows of it."""
+    """The processes could not be started, or one ended by something else than a refusal. The message is what is known of it."""
 
     code = "workers_failed"
 
 
-def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, resume: bool) -> None:
-    """Trains in `size` processes of this machine; the last checkpoint in `run` is then the end of the run.
+def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, cluster: str | None, resume: bool) -> None:
+    """Trains in `size` processes; the last checkpoint in `run` is then the end of the run.
 
     Args:
-        data: the data folder; each process reads it.
-        run: the run's folder, opened.
+        data: the data folder; each process reads it. Every machine of a cluster must have it under the same path.
+        run: the run's folder, opened. Every machine of a cluster must have it under the same path.
         config: every setting of the run.
         size: 2 to 64.
+        cluster: HOST:PORT of a running Ray cluster; None starts Ray on this machine alone.
         resume: whether the last checkpoint in `run` is where to start.
 
     Raises:
+        ConfigError: this machine, which finishes the run, cannot compute in that precision.
         SightlineError: what a process raised.
-        WorkersFailed: a process died.
+        WorkersFailed: there is no such cluster, it is too small, or a process died.
     """
-    # With a token of its own Ray writes none into the home folder.
-    for name, value in (_RAY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}).items():
+    check_precision(config, default_device())
+    for name, value in _RAY.items():
         os.environ.setdefault(name, value)
+    if cluster is None:
+        # Nothing leaves this machine; and with a token of its own Ray writes none into the home folder.
+        for name, value in {"GLOO_SOCKET_IFNAME": "lo", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+            os.environ.setdefault(name, value)
     import ray
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError  # V2's own arguments below
     from ray.train.torch import TorchTrainer
 
-    settings = {
-        "data": str(data.resolve()),
-        "run": str(run.resolve()),
-        "config": config.model_dump_json(),
-        "resume": resume,
-        "threads": max(1, torch.get_num_threads() // size),
-    }
-    with tempfile.TemporaryDirectory(prefix="sightline-train-", ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
+    if config.weights.endswith(".safetensors"):  # no process need stand where we do
+        config = config.model_copy(update={"weights": str(Path(config.weights).resolve())})
+    settings = {"data": str(data.resolve()), "run": str(run.resolve()), "config": config.model_dump_json(), "resume": resume}
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-train-", ignore_cleanup_errors=True) as folder,
+        # Ray marks it, and looks for the mark from each process.
+        tempfile.TemporaryDirectory(prefix="ray-", dir=run, ignore_cleanup_errors=True) as results,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # Ray warns of its own internals
-        # 127.0.0.1 would be taken for "this machine" and turned into an outside address.
-        ray.init(
-            address="local",
-            num_cpus=size,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.2",
-            _temp_dir=folder,
-        )
+        if cluster is None:
+            # 127.0.0.1 would be taken for "this machine" and turned into an outside address.
+            ray.init(
+                address="local",
+                num_cpus=size,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.2",
+                _temp_dir=folder,
+            )
+        else:
+            _join(cluster)
         try:
             TorchTrainer(
                 _loop,
                 train_loop_config=settings,
-                scaling_config=ScalingConfig(num_workers=size, use_gpu=torch.cuda.is_available()),
+                scaling_config=ScalingConfig(num_workers=size, use_gpu=_uses_gpus(size)),
                 run_config=RunConfig(  # type: ignore[call-arg]
                     name="run",
-                    storage_path=f"{folder}/results",
+                    storage_path=results,
                     failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
                     logging_config=LoggingConfig(log_level="CRITICAL"),
                 ),
@@ -97,9 +109,40 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, resu
         except TrainingFailedError as error:
             failures = getattr(error, "worker_failures", {}).values()
             refusals = [failure for failure in failures if isinstance(failure, SightlineError)]
-            raise refusals[0] if refusals else WorkersFailed(str(error)) from error
+            shared = "" if cluster is None else f" Every machine of the cluster must see {settings['data']} and {settings['run']}."
+            raise refusals[0] if refusals else WorkersFailed(f"{error}{shared}") from error
         finally:
             ray.shutdown()
+
+
+def _join(cluster: str) -> None:
+    """Connects to a running cluster, which then runs this machine's code: its own need not be the same, or there at all."""
+    import ray
+
+    import training
+    import vision
+
+    try:
+        host, port = cluster.rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()  # Ray would try for many minutes
+        ray.init(address=cluster, log_to_driver=False, runtime_env={"py_modules": [training, vision]})
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WorkersFailed(
+            f"--cluster is {cluster}, and no Ray cluster that lets us in answers there ({reason}). Start one by `ray start --head`, "
+            "give HOST:PORT as that prints it, and have the same RAY_AUTH_TOKEN here, if it wants one."
+        ) from error
+
+
+def _uses_gpus(size: int) -> bool:
+    """Whether each process has a GPU of its own. Ray would wait without end for what is not there."""
+    import ray
+
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    kind = "GPU" if there.get("GPU") else "CPU"
+    if there.get(kind, 0) < size:
+        raise WorkersFailed(f"--workers is {size}, but there are only {there.get(kind, 0):.0f} {kind}s for them; each process has its own.")
+    return kind == "GPU"
 
 
 def _loop(settings: dict[str, Any]) -> None:
@@ -107,10 +150,10 @@ def _loop(settings: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device
 
-    torch.set_num_threads(settings["threads"])
+    context = train.get_context()
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
     if default_device() == "cuda":
         torch.cuda.set_device(get_device())
-    context = train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
     config, run = TrainConfig.model_validate_json(settings["config"]), Path(settings["run"])
     prepared = prepare_data(Path(settings["data"]), config.split_rule, config.problem_files, config.resolved_preprocessing)

@@ -45,8 +45,7 @@ def fit(
         ConfigError: the network cannot take such images, or the device cannot compute in that precision.
         WeightsError: the weights cannot be had, or do not fit.
     """
-    if config.precision == "float16" and device == "cpu":
-        raise ConfigError("precision is float16; it needs a GPU. Use bfloat16 or float32 on this machine.")
+    check_precision(config, device)
     torch.manual_seed(config.seed)  # of the initial weights
     model = build_model(config.arch, num_classes, **config.arch_arguments)
     _check_input(model, config)
@@ -74,6 +73,16 @@ def fit(
     )
     trainer.fit(config.phases(model), resume)
     return trainer
+
+
+def check_precision(config: TrainConfig, device: str) -> None:
+    """Does nothing where the device can compute as asked.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if config.precision == "float16" and device == "cpu":
+        raise ConfigError("precision is float16; it needs a GPU. Use bfloat16 or float32 on this machine.")
 
 
 def default_device() -> str:

@@ -52,6 +52,7 @@ def train_bundle(
     formats: Sequence[Format] = (),
     resume: bool = False,
     workers: int = 1,
+    cluster: str | None = None,
 ) -> Bundle:
     """Trains on a folder of labelled images and saves models/NAME/VERSION.
 
@@ -63,6 +64,7 @@ def train_bundle(
         formats: what the bundle brings beside OpenVINO's float32.
         resume: goes on with the unfinished run of this name.
         workers: how many processes train, 1 to 64; see `training.distributed`.
+        cluster: HOST:PORT of the Ray cluster where they do; None: on this machine.
 
     Raises:
         SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
@@ -78,7 +80,7 @@ def train_bundle(
     if workers > 1:
         from training.distributed import fit_with_workers  # Ray takes seconds to import
 
-        fit_with_workers(data, run, config, workers, resume=state is not None)
+        fit_with_workers(data, run, config, workers, cluster, resume=state is not None)
         state = load_checkpoint(run / LAST)
     callbacks = [*choosing_callbacks(config), *recording_callbacks(config, run, console)]
     trainer = fit(config, len(prepared.categories), prepared.part("train"), prepared.part("val"), callbacks, default_device(), resume=state)
