@@ -80,14 +80,14 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     for name in ("formats", "modes"):
         console.print(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
     for title, lines in (
-        (f"{len(report['rotated'])} rotated by their EXIF tag (they are turned upright)", report["rotated"]),
+        ("rotated by their EXIF tag, and turned upright", report["rotated"]),
         (
-            f"{len(report['unusual_modes'])} stored in another mode than most (all become RGB)",
+            "stored in another mode than most; all become RGB",
             [f"{found['path']} ({found['mode']})" for found in report["unusual_modes"]],
         ),
-        (f"{len(report['duplicates'])} groups of identical files in one category", [" = ".join(group) for group in report["duplicates"]]),
+        ("identical files in one category", [" = ".join(group) for group in report["duplicates"]]),
         (
-            f"{len(report['near_duplicates'])} pairs of nearly identical images",
+            "pairs of nearly identical images",
             [f"{' ~ '.join(pair['paths'])}{_apart(pair)}" for pair in report["near_duplicates"]],
         ),
     ):
@@ -100,7 +100,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         )
     if report["problems"]:
         lines = [f"{problem['kind']}: {problem['message']}" for problem in report["problems"]]
-        _print_lines(console, f"{len(lines)} problems", lines, most=len(lines))
+        _print_lines(console, "problems", lines, most=len(lines))
         left_out = sorted({path for problem in report["problems"] for path in problem["left_out"]})
         if report["policy"] == "quarantine":
             console.print(f"Left out of training: {', '.join(left_out) or 'nothing, because nothing would mend it'}.")
@@ -122,7 +122,7 @@ def _apart(pair: dict[str, Any]) -> str:
 
 
 def _print_lines(console: Console, title: str, lines: Sequence[str], most: int = _SHOWN) -> None:
-    console.print(f"{title}:")
+    console.print(f"{title} ({len(lines)}):")
     for line in lines[:most]:
         console.print(f"  {line}")
     if len(lines) > most:

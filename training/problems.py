@@ -81,5 +81,5 @@ def refusal(root: Path, files: int, problems: Sequence[Problem]) -> DataProblems
     remedy = "Mend or remove these files, or let --problem-files quarantine leave them out (named; nothing is moved or deleted)."
     if empty:
         remedy = f"Put images into {', '.join(empty)}, or remove the folder. Files with problems can be left out by --problem-files."
-    message = f"{root} has {files} files and {len(problems)} problems:\n{lines}\n{remedy}"
+    message = f"The problems of {root} ({len(problems)}, in {files} files):\n{lines}\n{remedy}"
     return DataProblems(message, problems)

@@ -285,7 +285,7 @@ def test_refusing_names_every_problem_at_once_and_the_remedy(folder: Path, encod
     with pytest.raises(DataProblems) as refused:
         prepare_data(folder, RULE, "refuse", SMALL)
     message = str(refused.value)
-    assert f"{folder} has 63 files and 2 problems:" in message
+    assert f"The problems of {folder} (2, in 63 files):" in message
     assert "\n  unreadable: cat/text.jpg: not_an_image: " in message
     assert "\n  contradiction: the same image has several labels: cat/both.png = dog/both.png" in message
     assert "--problem-files quarantine" in message
@@ -351,7 +351,7 @@ def test_the_report_counts_by_category_part_format_and_mode(folder: Path, encode
     assert (split["seed"], split["val_share"], split["test_share"], split["group_by"]) == (0, 0.2, 0.2, None)
     assert split["files"] == {file.path: part for file, part in zip(data.files, data.parts, strict=True)}
     text = printed(report)
-    for said in ("64 of 64 files", "PNG 61, JPEG 2, WEBP 1", "RGB 62, CMYK 1, L 1", "1 rotated", "dog/phone.jpg", "cat/cmyk.jpg (CMYK)"):
+    for said in ("64 of 64 files", "PNG 61, JPEG 2, WEBP 1", "RGB 62, CMYK 1, L 1", "upright (1):", "dog/phone.jpg", "cat/cmyk.jpg (CMYK)"):
         assert said in text
     assert "problems" not in text
     assert "Left out" not in text
@@ -378,7 +378,7 @@ def test_a_scan_reports_what_training_would(folder: Path, encoded: Encoder) -> N
 
 def test_the_printed_report_names_each_problem_and_what_was_left_out(folder: Path, encoded: Encoder) -> None:
     text = printed(scan_data(troubled(folder, encoded), RULE, "quarantine"))
-    assert "2 problems:" in text
+    assert "problems (2):" in text
     assert "unreadable: cat/text.jpg: not_an_image: " in text
     assert "contradiction: the same image has several labels: cat/both.png = dog/both.png" in text
     assert "Left out of training: cat/both.png, cat/text.jpg, dog/both.png." in text
@@ -395,7 +395,7 @@ def test_every_problem_is_printed_but_long_lists_are_cut(folder: Path, encoded: 
         put(folder, f"dog/turned{index:02}.jpg", encoded(picture(2000 + index), "JPEG", exif=orientation_tag(3)))
     text = printed(scan_data(folder, RULE, "quarantine"))
     assert all(f"unreadable: cat/text{index:02}.jpg" in text for index in range(30))
-    assert "30 rotated" in text
+    assert "upright (30):" in text
     assert "turned19" in text
     assert "turned20" not in text
     assert "… and 10 more" in text
