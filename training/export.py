@@ -41,7 +41,7 @@ from vision.bundle.manifest import (
     Parity,
     Provenance,
 )
-from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
+from vision.bundle.store import load_bundle, next_version, save_bundle
 from vision.engines.servable import Servable
 from vision.image import decode
 from vision.prediction import probabilities
@@ -84,7 +84,7 @@ class Evidence:
     facts: dict[str, Any]
 
 
-def export_bundle(
+def compose_bundle(
     out: Path,
     model: Classifier,
     *,
@@ -96,8 +96,8 @@ def export_bundle(
     formats: Sequence[Format],
     config: dict[str, Any],
     console: Console,
-) -> Bundle:
-    """Saves the next version of a model, and loads it again as a server would.
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The next version of a model: what `save_bundle` takes.
 
     Args:
         out: models/NAME; the version is chosen here.
@@ -151,7 +151,7 @@ def export_bundle(
         }
     )
     files[CARD_FILE] = render_card(manifest, reference).encode()
-    return load_bundle(save_bundle(out.parent, manifest, files))
+    return manifest, files
 
 
 def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> list[Path]:

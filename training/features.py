@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# What the mean loss gets added per ½‖w‖² on standardised features, 0.001 to 1. Each fit starts where the last one ended, from
+# What the mean loss gets added per ½‖w‖² on scaled features, 0.001 to 1. Each fit starts where the last one ended, from
 # weak to strong: a strong penalty takes a hidden layer to zero, where no weaker one would get it out again.
 PENALTIES = tuple(10 ** (step / 4 - 3) for step in range(13))
 _ITERATIONS = 60
@@ -34,8 +34,10 @@ def fit_head(
     Returns:
         The training loss of the head that was kept.
     """
+    # Pareto scaling (https://doi.org/10.1186/1471-2164-7-142): features that vary little are not blown up to the size of the others.
     mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
-    features, val_features = (features - mean) / deviation, (val_features - mean) / deviation
+    scale = (deviation * deviation.mean()).sqrt()
+    features, val_features = (features - mean) / scale, (val_features - mean) / scale
     head.eval()
     best_loss, best, train_loss = float("inf"), copy.deepcopy(head.state_dict()), float("nan")
     for penalty in PENALTIES:
@@ -47,7 +49,7 @@ def fit_head(
         else:
             break  # stronger penalties only take away more
     head.load_state_dict(best)
-    _take_over_standardisation(head, mean, deviation)
+    _take_over_scaling(head, mean, scale)
     return train_loss
 
 
@@ -71,9 +73,9 @@ def _minimise(head: nn.Module, features: torch.Tensor, labels: torch.Tensor, pen
     return float(data.detach())
 
 
-def _take_over_standardisation(head: nn.Module, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-    """Changes the first linear layer so that it gives for raw features what it gave for standardised ones."""
+def _take_over_scaling(head: nn.Module, mean: torch.Tensor, scale: torch.Tensor) -> None:
+    """Changes the first linear layer so that it gives for raw features what it gave for scaled ones."""
     first = next(module for module in head.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
-        first.weight.div_(deviation)
+        first.weight.div_(scale)
         first.bias.sub_(first.weight @ mean)

@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 
@@ -18,9 +20,9 @@ from training.contact_sheet import contact_sheet
 from training.conversion import Format
 from training.data_report import print_report, write_report
 from training.datasets import DataError, ImageSet
-from training.engines import REFERENCE, open_engine
-from training.evaluation import predict, top_losses
-from training.export import Evidence, export_bundle
+from training.engines import REFERENCE
+from training.evaluation import top_losses
+from training.export import Evidence, compose_bundle
 from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
 from training.preparation import PreparedData, prepare_data
 from training.progress import shown
@@ -28,8 +30,8 @@ from training.report import WorstImage, render_report
 from training.reproduction import read_config
 from training.run_folder import open_run
 from training.trainer import Trainer
-from vision.bundle.manifest import METRICS_FILE, ArchitectureEntry
-from vision.bundle.store import Bundle, load_bundle, next_version
+from vision.bundle.manifest import METRICS_FILE, ArchitectureEntry, Manifest
+from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
 from vision.engines.torch_engine import load_model
 from vision.errors import SightlineError
 from vision.prediction import probabilities
@@ -86,7 +88,8 @@ def train_bundle(
     trainer = fit(config, len(prepared.categories), prepared.part("train"), prepared.part("val"), callbacks, default_device(), resume=state)
     evidence = gather_evidence(prepared, trainer.train, trainer.val)
     temperature = fit_temperature(trainer.predict(trainer.val.images), trainer.val.labels)
-    bundle = export_bundle(
+    logits = trainer.predict(evidence.test.images)  # now: composing puts the network on the CPU
+    manifest, files = compose_bundle(
         out,
         trainer.model,
         architecture=ArchitectureEntry(name=config.arch, arguments=config.arch_arguments),
@@ -98,7 +101,8 @@ def train_bundle(
         config=config.model_dump(mode="json"),
         console=console,
     )
-    write_results(run, bundle, prepared, evidence.test, trainer)
+    write_results(run, manifest, files, prepared, evidence.test, logits, trainer)
+    bundle = load_bundle(save_bundle(out.parent, manifest, files))  # last, so that where there is a bundle there is its report
     console.print(f"Report: {run / 'report.html'}")
     return bundle
 
@@ -122,7 +126,7 @@ def export_again(path: Path, data: Path, formats: Sequence[Format], console: Con
     prepared = prepare_data(data, rule, policy, manifest.preprocessing, shown(console, "decoding"), complete=False)
     if prepared.fingerprint() != manifest.provenance.data.get("sha256"):
         raise DataError(f"{data} is not the data that {path} was trained on; its fingerprint is another. Give that folder as it was.")
-    return export_bundle(
+    composed = compose_bundle(
         path.parent,
         load_model(bundle),
         architecture=manifest.architecture,
@@ -134,6 +138,7 @@ def export_again(path: Path, data: Path, formats: Sequence[Format], console: Con
         config=manifest.provenance.config,
         console=console,
     )
+    return load_bundle(save_bundle(path.parent.parent, *composed))
 
 
 def show_augmentation(data: Path, config: TrainConfig, file: Path, console: Console) -> None:
@@ -161,10 +166,17 @@ def gather_evidence(prepared: PreparedData, train: ImageSet, val: ImageSet) -> E
     return Evidence(train, val, test, prepared.paths("test"), facts)
 
 
-def write_results(run: Path, bundle: Bundle, prepared: PreparedData, test: ImageSet, trainer: Trainer) -> None:
-    """metrics.json and report.html of a run, from the bundle that it gave."""
-    categories, temperature = bundle.manifest.categories, bundle.manifest.temperature
-    logits = predict(open_engine(bundle, REFERENCE), test.images)
+def write_results(
+    run: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    prepared: PreparedData,
+    test: ImageSet,
+    logits: npt.NDArray[np.float32],
+    trainer: Trainer,
+) -> None:
+    """metrics.json and report.html of a run, from the bundle that it gives and the (N, classes) logits of the test images."""
+    categories, temperature = manifest.categories, manifest.temperature
     scores = probabilities(logits, temperature)
     worst = [
         WorstImage(
@@ -177,17 +189,17 @@ def write_results(run: Path, bundle: Bundle, prepared: PreparedData, test: Image
         )
         for index in top_losses(logits, test.labels, temperature, _TOP_LOSSES)
     ]
-    (run / METRICS_FILE).write_bytes(bundle.files[METRICS_FILE])
+    (run / METRICS_FILE).write_bytes(files[METRICS_FILE])
     page = render_report(
-        title=f"{bundle.manifest.name}/{bundle.manifest.version}",
-        numbers=json.loads(bundle.files[METRICS_FILE])[REFERENCE],
+        title=f"{manifest.name}/{manifest.version}",
+        numbers=json.loads(files[METRICS_FILE])[REFERENCE],
         history=trainer.history,
         seconds=trainer.seconds,
         worst=worst,
         data=prepared.report,
-        engines={name: parity.model_dump() for name, parity in bundle.manifest.parity.items()},
-        config=bundle.manifest.provenance.config,
-        preprocessing=bundle.manifest.preprocessing.describe(),
+        engines={name: parity.model_dump() for name, parity in manifest.parity.items()},
+        config=manifest.provenance.config,
+        preprocessing=manifest.preprocessing.describe(),
     )
     (run / "report.html").write_text(page)
 

@@ -86,6 +86,23 @@ def test_a_run_leaves_its_report_and_its_numbers(bundle: Bundle) -> None:
     assert report["split"]["sha256"] == bundle.manifest.provenance.data["split_sha256"]
 
 
+def test_a_run_that_is_killed_before_its_bundle_is_there_has_its_report_and_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    out, report = tmp_path / "models" / "shapes", tmp_path / "runs" / "shapes" / "1" / "report.html"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("training.pipeline.save_bundle", killed)
+        train_bundle(data, out, CONFIG, QUIET)
+    assert not out.exists()
+    report.unlink()
+    bundle = train_bundle(data, out, CONFIG, QUIET, resume=True)
+    assert bundle.path == out / "1"
+    assert "shapes/1" in report.read_text()
+
+
 def test_every_engine_passed_its_gate_or_is_not_there(bundle: Bundle) -> None:
     parity = bundle.manifest.parity
     assert {"torch-f32", "openvino-f32", "torch-export-f32", "onnx-f32", "openvino-int8"} <= parity.keys()
