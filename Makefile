@@ -10,7 +10,7 @@ PORT ?= 8000
 OUT ?= models/$(notdir $(patsubst %/,%,$(DATA)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve train demo test check lock clean
+.PHONY: help install serve train demo test check bench lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ check: $(INSTALLED) ## everything that CI checks: style, types, architecture, te
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(MAKE) --no-print-directory test
+
+bench: $(INSTALLED) ## measure Sightline beside its peers and the ceiling of this machine; needs wrk and java, takes an hour
+	@$(PY) -m loadtests.bench $(ARGS)
 
 lock: $(INSTALLED) ## compile requirements.in into the hashed requirements.lock
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.lock

@@ -1,176 +1,180 @@
-"""The work-conserving batcher: it runs what waits the moment the engine is free, and lets the batch grow while it is busy.
+"""The work-conserving batcher: an idle worker takes what waits at once, and batches grow while all workers are busy.
 
-No timer: an image never waits for company. Promises, each with a test: a cancelled or expired item never runs; an item that
-breaks the engine fails alone; a loop that died or stands still is seen by `check`. Knows no HTTP, no Ray and no images.
+No timer: an image never waits for company. Promises, each with a test: a cancelled or expired image never runs; an image that
+breaks its batch fails alone; a worker that stands still is seen by `check`. Knows no HTTP, no Ray, and images only as bytes.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from functools import partial
+from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady
-from vision.image import Pixels
 
-Infer = Callable[[Pixels], npt.NDArray[np.float32]]
+Result = TypeVar("Result")
 # A batch that takes longer than this has hung: the engine is gone, not slow.
 STALLED_S = 30.0
+# A batch takes no further image beyond this, so that a few large ones do not delay the small ones behind them.
+MAX_BATCH_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one item got.
+class Batch:
+    """What one worker gets.
 
     Attributes:
-        logits: (classes,).
-        queue_s: seconds between submission and the start of its batch.
-        inference_s: seconds that its batch took.
-        batch_size: how many items were in it.
+        images: encoded, at least one.
+        waited_s: seconds between the submission of each and now.
     """
 
-    logits: npt.NDArray[np.float32]
-    queue_s: float
-    inference_s: float
-    batch_size: int
+    images: list[bytes]
+    waited_s: list[float]
 
 
 @dataclass
-class _Item:
-    image: Pixels
+class _Item(Generic[Result]):
+    image: bytes
     deadline: float
     submitted: float
-    future: "asyncio.Future[Answer]"
+    future: "asyncio.Future[Result]"
 
 
-class Batcher:
-    """Collects single items into batches for an engine that one thread runs.
+class Batcher(Generic[Result]):
+    """Collects single images into batches for workers, each of which is a thread that runs one batch at a time.
 
     Args:
-        infer: (N, H, W, C) → (N, classes); called from one thread, never twice at a time.
-        max_batch_size: the largest N, at least 1.
-        on_batch: called with the size and the seconds of every batch that ran.
+        work: a batch → for each of its images, in order, its result, or the exception that is raised to its submitter.
+            Called from several threads at a time.
+        workers: how many, at least 1.
+        max_batch_size: the most images in a batch, at least 1.
     """
 
-    def __init__(self, infer: Infer, max_batch_size: int, on_batch: Callable[[int, float], None] = lambda size, seconds: None) -> None:
-        self._infer = infer
+    def __init__(self, work: Callable[[Batch], "list[Result | Exception]"], workers: int, max_batch_size: int) -> None:
+        self._work = work
         self._max_batch_size = max_batch_size
-        self._on_batch = on_batch
-        self._waiting: deque[_Item] = deque()
-        self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._loop: asyncio.Task[None] | None = None
-        self._batch_started: float | None = None
+        self._waiting: deque[_Item[Result]] = deque()
+        self._idle = workers
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="classify")
+        self._running: dict[Future[list[Result | Exception]], float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Starts the loop; needs a running event loop."""
-        self._loop = asyncio.create_task(self._run(), name="batcher")
+        """Takes images from now on; needs a running event loop, to which everything but the work belongs."""
+        self._loop = asyncio.get_running_loop()
 
-    async def stop(self) -> None:
-        """Ends the loop; what still waits fails with NotReady."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+    def stop(self) -> None:
+        """Takes no more images; what waits fails with NotReady, what runs is answered."""
+        self._loop = None
         while self._waiting:
             _fail(self._waiting.popleft(), NotReady("The server is stopping."))
-        self._thread.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
     def check(self) -> None:
         """Does nothing while batches move.
 
         Raises:
-            NotReady: the loop is not running, or a batch has been running for more than STALLED_S.
+            NotReady: before the start, after the stop, or where a batch has been running for more than STALLED_S.
         """
-        if self._loop is None or self._loop.done():
-            raise NotReady("The batch loop is not running.")
-        if self._batch_started is not None and time.monotonic() - self._batch_started > STALLED_S:
+        if self._loop is None:
+            raise NotReady("The batches are not running.")
+        if self._running and time.monotonic() - min(self._running.values()) > STALLED_S:
             raise NotReady(f"A batch has been running for more than {STALLED_S:.0f} s.")
 
     @property
     def waiting(self) -> int:
-        """How many items wait for the engine."""
+        """How many images wait for a worker."""
         return len(self._waiting)
 
-    async def submit(self, image: Pixels, deadline: float) -> Answer:
-        """Waits for one item's answer.
+    async def submit(self, image: bytes, deadline: float) -> Result:
+        """Waits for one image's result.
 
         Args:
-            image: uint8 (H, W, C), the same shape for every item.
-            deadline: of `time.monotonic()`; past it the item is not run any more.
+            image: encoded.
+            deadline: of `time.monotonic()`; past it the image is not run any more.
 
         Raises:
             DeadlineExceeded: it was still waiting at its deadline.
-            InferenceFailed: the engine failed on it.
+            InferenceFailed: the work failed on it.
+            NotReady: the batches are not running.
+            Exception: what the work gave for it.
         """
-        item = _Item(image, deadline, time.monotonic(), asyncio.get_running_loop().create_future())
+        if self._loop is None:
+            raise NotReady("The batches are not running.")
+        item = _Item[Result](image, deadline, time.monotonic(), self._loop.create_future())
         self._waiting.append(item)
-        self._arrived.set()
+        self._dispatch(self._loop)
         return await item.future
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            batch = self._take()
-            if not self._waiting:
-                self._arrived.clear()
-            if not batch:
-                continue
-            try:
-                await self._answer(batch)
-            finally:  # where this is cancelled or breaks, nobody shall wait for ever
-                for item in batch:
-                    _fail(item, NotReady("The server is stopping."))
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives what waits to idle workers, in equal parts."""
+        while self._waiting and self._idle:
+            share = min(-(-len(self._waiting) // self._idle), self._max_batch_size)
+            batch = self._take(1 << share.bit_length() - 1)  # a power of two: engines are warmed for those
+            if not batch:  # nobody waits for any of them any more
+                return
+            self._idle -= 1
+            started = time.monotonic()
+            images = Batch([item.image for item in batch], [started - item.submitted for item in batch])
+            future = self._threads.submit(self._run, images)
+            self._running[future] = started
+            future.add_done_callback(partial(self._hand_over, loop, batch))
 
-    def _take(self) -> list[_Item]:
-        """The next items that somebody still waits for, at most max_batch_size."""
-        batch: list[_Item] = []
-        now = time.monotonic()
-        while self._waiting and len(batch) < self._max_batch_size:
-            item = self._waiting.popleft()
+    def _take(self, size: int) -> list[_Item[Result]]:
+        """The next images that somebody still waits for, at most so many."""
+        batch: list[_Item[Result]] = []
+        now, left = time.monotonic(), MAX_BATCH_BYTES
+        while self._waiting and len(batch) < size:
+            item = self._waiting[0]
+            if batch and len(item.image) > left:
+                break
+            self._waiting.popleft()
             if item.future.done():  # the client has gone
                 continue
             if item.deadline <= now:
                 _fail(item, DeadlineExceeded("The image was still waiting for the model at its deadline."))
                 continue
             batch.append(item)
+            left -= len(item.image)
         return batch
 
-    async def _answer(self, batch: list[_Item]) -> None:
-        started = time.monotonic()
+    def _run(self, batch: Batch) -> "list[Result | Exception]":
+        """In a worker: the whole batch, or where that fails each image alone, because one of them is the culprit."""
         try:
-            rows = await self._in_thread(batch)
+            outcomes = self._work(batch)
+            if len(outcomes) != len(batch.images):
+                raise RuntimeError(f"{len(batch.images)} images got {len(outcomes)} results")
         except Exception as error:
-            if len(batch) == 1:
-                failure = InferenceFailed("The model failed on this image.")
-                failure.__cause__ = error
-                _fail(batch[0], failure)
-                return
-            for item in batch:  # one of them is the culprit; the others shall not pay for it
-                if not item.future.done():
-                    await self._answer([item])
-            return
-        seconds = time.monotonic() - started
-        for item, row in zip(batch, rows, strict=True):
-            if not item.future.done():
-                item.future.set_result(Answer(row, started - item.submitted, seconds, len(batch)))
-        self._on_batch(len(batch), seconds)
+            if len(batch.images) > 1:
+                pairs = zip(batch.images, batch.waited_s, strict=True)
+                return [outcome for image, waited_s in pairs for outcome in self._run(Batch([image], [waited_s]))]
+            failure = InferenceFailed("The model failed on this image.")
+            failure.__cause__ = error
+            return [failure]
+        return outcomes
 
-    async def _in_thread(self, batch: list[_Item]) -> npt.NDArray[np.float32]:
-        images = np.stack([item.image for item in batch])
-        self._batch_started = time.monotonic()
-        try:
-            rows = await asyncio.get_running_loop().run_in_executor(self._thread, self._infer, images)
-        finally:
-            self._batch_started = None
-        if len(rows) != len(batch):
-            raise RuntimeError(f"the engine gave {len(rows)} answers to {len(batch)} images")
-        return rows
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: list[_Item[Result]], done: "Future[list[Result | Exception]]") -> None:
+        """In a worker: lets the event loop answer, where it has not ended in the meantime."""
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._answer, done, batch)
+
+    def _answer(self, done: "Future[list[Result | Exception]]", batch: list[_Item[Result]]) -> None:
+        """On the event loop: everyone gets what is theirs, and the worker gets what has come in the meantime."""
+        del self._running[done]
+        self._idle += 1
+        for item, outcome in zip(batch, done.result(), strict=True):
+            if isinstance(outcome, Exception):
+                _fail(item, outcome)
+            elif not item.future.done():
+                item.future.set_result(outcome)
+        if self._loop is not None:
+            self._dispatch(self._loop)
 
 
-def _fail(item: _Item, error: Exception) -> None:
+def _fail(item: _Item[Result], error: Exception) -> None:
     if not item.future.done():
         item.future.set_exception(error)

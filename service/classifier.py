@@ -1,19 +1,19 @@
-"""Bytes of one image → its labels: decode and resize in threads, infer in batches, rank. Knows no HTTP and no Ray."""
+"""Bytes of one image → its labels: batches that a thread decodes, resizes, infers and scores. Knows no HTTP and no Ray."""
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from service.batching import Answer, Batcher
+from service.batching import Batch, Batcher
 from service.errors import NotReady
 from service.metrics import BATCH_SIZE, DECODE_FAILURES, IMAGES, STAGE_IMAGES, STAGE_SECONDS, Metrics
 from service.schemas import ModelInfo
 from service.settings import Settings
 from vision.bundle.store import Bundle
-from vision.engines import Engine, load_engine, warm
+from vision.engines import load_engine, warm
 from vision.errors import GoldenMismatch, ImageError
 from vision.image import Pixels, decode
 from vision.prediction import Prediction, probabilities, top_k
@@ -27,14 +27,26 @@ class Classification:
         width: pixels of the upright image.
         height: pixels of the upright image.
         predictions: ranked, the best first.
-        decode_s: seconds for decoding and resizing, waiting for a thread included.
-        queue_s: seconds that it waited for the engine.
-        inference_s: seconds that its batch took.
+        decode_s: seconds for decoding and resizing it.
+        queue_s: seconds that it waited for a worker.
+        inference_s: seconds that its batch took in the engine.
     """
 
     width: int
     height: int
     predictions: list[Prediction]
+    decode_s: float
+    queue_s: float
+    inference_s: float
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What a worker makes of one image."""
+
+    width: int
+    height: int
+    scores: npt.NDArray[np.float64]
     decode_s: float
     queue_s: float
     inference_s: float
@@ -46,7 +58,7 @@ class Classifier:
     Args:
         bundle: verified.
         settings: threads, batch size and limits.
-        metrics: where every stage is counted.
+        metrics: where every stage is counted; from several threads.
 
     Raises:
         BundleError, EngineUnavailable: the bundle must not or cannot be served.
@@ -56,10 +68,10 @@ class Classifier:
         self.bundle = bundle
         self._limits = settings.decode_limits
         self._metrics = metrics
-        self._engine: Engine = load_engine(bundle, settings.engine, settings.threads(settings.engine_threads), self._limits)
         self._max_batch_size = settings.max_batch_size
-        self._batcher = Batcher(self._engine.infer, settings.max_batch_size, self._count_batch)
-        self._decoders = ThreadPoolExecutor(settings.threads(settings.decode_threads), thread_name_prefix="decode")
+        workers = settings.worker_threads
+        self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
+        self._batcher: Batcher[_Scored] = Batcher(self._classify, workers, settings.max_batch_size)
         self._proved = False
 
     async def start(self) -> None:
@@ -73,19 +85,17 @@ class Classifier:
         )
         self._batcher.start()
         deadline = time.monotonic() + 60
-        golden = self.bundle.golden
-        answers = await asyncio.gather(*(self._logits(image, deadline) for image in golden.images))
-        logits = np.stack([answer.logits for *_, answer in answers])
-        difference = self.bundle.golden_difference(probabilities(logits, self.bundle.manifest.temperature), self._engine.description)
+        answers = await asyncio.gather(*(self._batcher.submit(image, deadline) for image in self.bundle.golden.images))
+        scores = np.stack([answer.scores for answer in answers])
+        difference = self.bundle.golden_difference(scores, self._engine.description)
         if difference is not None:
             raise GoldenMismatch(str(self.bundle.path), f"served through {self._engine.description}: {difference}.")
         self._proved = True
 
-    async def stop(self) -> None:
-        """Ends the batches and the threads."""
+    def stop(self) -> None:
+        """Takes no more images."""
         self._proved = False
-        await self._batcher.stop()
-        self._decoders.shutdown(wait=False)
+        self._batcher.stop()
 
     def check_ready(self) -> None:
         """Does nothing where requests can be answered.
@@ -110,19 +120,14 @@ class Classifier:
             RequestError: overload, deadline or engine.
         """
         try:
-            (height, width), decode_s, answer = await self._logits(data, deadline)
-        except ImageError as error:
-            self._metrics.count(DECODE_FAILURES, reason=error.code)
-            self._metrics.count(IMAGES, outcome="refused")
+            scored = await self._batcher.submit(data, deadline)
+        except ImageError:
             raise
         except Exception:
             self._metrics.count(IMAGES, outcome="failed")
             raise
-        manifest = self.bundle.manifest
-        predictions = top_k(probabilities(answer.logits, manifest.temperature), manifest.categories, k)
-        self._count_stages(1, decode=decode_s, queue_wait=answer.queue_s)
-        self._metrics.count(IMAGES, outcome="ok")
-        return Classification(width, height, predictions, decode_s, answer.queue_s, answer.inference_s)
+        predictions = top_k(scored.scores, self.bundle.manifest.categories, k)
+        return Classification(scored.width, scored.height, predictions, scored.decode_s, scored.queue_s, scored.inference_s)
 
     def model_info(self) -> ModelInfo:
         """What is served, for people."""
@@ -138,21 +143,43 @@ class Classifier:
             metrics=manifest.metrics,
         )
 
-    async def _logits(self, data: bytes, deadline: float) -> tuple[tuple[int, int], float, Answer]:
-        """(height, width) of the upright image, seconds of decoding, and the engine's answer."""
+    def _classify(self, batch: Batch) -> list[_Scored | Exception]:
+        """In a worker: each image decoded for itself, those that could be in one inference."""
+        decoded: list[tuple[int, int, Pixels, float] | ImageError] = [self._decode(image) for image in batch.images]
+        pixels = [one[2] for one in decoded if not isinstance(one, ImageError)]
         started = time.monotonic()
-        size, pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, data)
-        return size, time.monotonic() - started, await self._batcher.submit(pixels, deadline)
+        rows = probabilities(self._engine.infer(np.stack(pixels)), self.bundle.manifest.temperature) if pixels else np.empty((0, 0))
+        inference_s = time.monotonic() - started
+        if len(rows) != len(pixels):
+            raise RuntimeError(f"the engine gave {len(rows)} answers to {len(pixels)} images")
+        self._count(batch, decoded, inference_s)
+        left = iter(rows)
+        return [
+            one if isinstance(one, ImageError) else _Scored(one[0], one[1], next(left), one[3], waited_s, inference_s)
+            for one, waited_s in zip(decoded, batch.waited_s, strict=True)
+        ]
 
-    def _decode(self, data: bytes) -> tuple[tuple[int, int], Pixels]:
-        image = decode(data, self._limits)
-        return (image.shape[0], image.shape[1]), self.bundle.manifest.preprocessing.apply(image)
+    def _decode(self, image: bytes) -> tuple[int, int, Pixels, float] | ImageError:
+        """(width, height, pixels for the network, seconds)."""
+        started = time.monotonic()
+        try:
+            upright = decode(image, self._limits)
+        except ImageError as error:
+            return error
+        pixels = self.bundle.manifest.preprocessing.apply(upright)
+        return upright.shape[1], upright.shape[0], pixels, time.monotonic() - started
 
-    def _count_batch(self, size: int, seconds: float) -> None:
-        self._metrics.observe(BATCH_SIZE, size)
-        self._count_stages(size, inference=seconds)
-
-    def _count_stages(self, images: int, **seconds: float) -> None:
-        for stage, value in seconds.items():
-            self._metrics.count(STAGE_SECONDS, value, stage=stage)
-            self._metrics.count(STAGE_IMAGES, images, stage=stage)
+    def _count(self, batch: Batch, decoded: list[tuple[int, int, Pixels, float] | ImageError], inference_s: float) -> None:
+        """Once a batch, because an observation costs some microseconds."""
+        refused = [one.code for one in decoded if isinstance(one, ImageError)]
+        decode_s = [one[3] for one in decoded if not isinstance(one, ImageError)]
+        count = self._metrics.count
+        for reason in refused:
+            count(DECODE_FAILURES, reason=reason)
+        count(IMAGES, len(refused), outcome="refused")
+        count(IMAGES, len(decode_s), outcome="ok")
+        if decode_s:
+            self._metrics.observe(BATCH_SIZE, len(decode_s))
+        for stage, seconds in (("decode", sum(decode_s)), ("queue_wait", sum(batch.waited_s)), ("inference", inference_s)):
+            count(STAGE_SECONDS, seconds if decode_s else 0, stage=stage)
+            count(STAGE_IMAGES, len(decode_s), stage=stage)

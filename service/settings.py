@@ -1,5 +1,6 @@
 """Every knob of the service: type, bound, unit. Read from SIGHTLINE_* once, at start; an unknown name is refused."""
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -40,15 +41,13 @@ class Settings(BaseSettings):
 
     engine: Literal["auto", "openvino", "torch"] = "auto"
     """`auto`: torch on a GPU, else OpenVINO, else torch."""
-    engine_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """CPU threads of one inference; 0 takes as many as this process may use."""
-    decode_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """Threads that decode and resize images; 0 takes as many as this process may use."""
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Batches that are decoded and inferred at a time, each by one thread; 0 takes as many as there are CPUs for this process."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that each hold the model and answer requests."""
 
     max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Images in one inference."""
+    """Images in one inference, at most; batches have a power of two."""
     max_queued_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Requests that a replica holds at a time, waiting or running; one more is answered with 503 and Retry-After."""
     request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
@@ -92,6 +91,17 @@ class Settings(BaseSettings):
         """What one image may cost."""
         return DecodeLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
 
-    def threads(self, setting: int) -> int:
-        """A number of threads, with 0 meaning the processors that this process may run on."""
-        return setting or len(os.sched_getaffinity(0))
+    @property
+    def worker_threads(self) -> int:
+        """`threads`, with 0 replaced."""
+        return self.threads or available_cpus()
+
+
+def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """The CPUs that this process may use at a time: those it may run on, or its container's quota where that is less."""
+    cpus = len(os.sched_getaffinity(0))
+    try:  # https://docs.kernel.org/admin-guide/cgroup-v2.html: "$MAX $PERIOD" in microseconds, or "max $PERIOD"
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return min(cpus, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cpus

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, ImageFile
 
 from vision.errors import CorruptImage, EmptyImage, NotAnImage, TooManyBytes, TooManyPixels, TruncatedImage, UnsupportedFormat
@@ -146,6 +147,8 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
     if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
         _check_size(_webp_size(data), limits)
     try:
+        if file_format == "JPEG" and (pixels := _plain_jpeg(data, limits)) is not None:
+            return pixels
         if file_format == "PNG":
             _verify_png(data, limits)
         with Image.open(io.BytesIO(data), formats=[file_format]) as image:
@@ -225,6 +228,24 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     except struct.error:
         pass
     return 0, 0
+
+
+def _plain_jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
+    """A sound JPEG of luma and chroma, by libjpeg-turbo without Pillow's copies: the same pixels. None leaves it to Pillow."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size((width, height), limits)
+        if colours != "YCbCr":
+            return None
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:  # broken, or only warned of: Pillow decides, and says what it is
+        return None
+    metadata = data[: data.find(b"\xff\xda")]  # up to the first scan, or to that of a thumbnail in the EXIF
+    if b"Exif" not in metadata and b"tiff:Orientation" not in metadata:
+        return pixels
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        turn = _UPRIGHT.get(_orientation(image))
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
 def _verify_png(data: bytes, limits: DecodeLimits) -> None:

@@ -49,7 +49,7 @@ class Served:
         self._runner.run(self.classifier.start())
 
     def stop(self) -> None:
-        self._runner.run(self.classifier.stop())
+        self.classifier.stop()
         self._runner.close()
 
     def run(

@@ -8,7 +8,7 @@ import annotated_types
 import pytest
 from pydantic import ValidationError
 
-from service.settings import PREFIX, Settings, SettingsError
+from service.settings import PREFIX, Settings, SettingsError, available_cpus
 from vision.image import DecodeLimits
 
 FIELDS = Settings.model_fields
@@ -144,6 +144,17 @@ def test_every_limit_that_a_setting_may_take_the_decoder_takes_too(name):
         assert Settings(**{name: int(value)}).decode_limits
 
 
-def test_zero_threads_means_the_processors_that_this_process_may_use():
-    assert Settings().threads(0) == len(os.sched_getaffinity(0))
-    assert Settings().threads(3) == 3
+def test_zero_threads_means_the_cpus_that_this_process_may_use():
+    assert Settings().worker_threads == available_cpus()
+    assert Settings(threads=3).worker_threads == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [("max 100000", 8), ("150000 100000", 2), ("200000 100000", 2), ("50000 100000", 1), ("6400000 100000", 8), ("nonsense", 8), (None, 8)],
+)
+def test_a_containers_quota_limits_the_cpus(tmp_path, monkeypatch, quota, cpus):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert available_cpus(tmp_path) == cpus

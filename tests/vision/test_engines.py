@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ import torch
 from vision.bundle.golden import Golden
 from vision.bundle.manifest import OPENVINO_FILE, Parity
 from vision.bundle.store import load_bundle
-from vision.engines import golden_difference, load_engine, warm
-from vision.engines.openvino_engine import OpenVinoEngine, native_precisions
+from vision.engines import golden_difference, load_engine, openvino_engine, warm
+from vision.engines.openvino_engine import OpenVinoEngine, native_precisions, serving_precisions
 from vision.engines.torch_engine import TorchEngine
 from vision.errors import EngineUnavailable, GoldenMismatch
 from vision.image import DecodeLimits
@@ -58,6 +59,24 @@ def without_openvino(bundle):
 
 def test_f32_is_always_there_and_the_last_resort():
     assert native_precisions() in (("f32",), ("bf16", "f32"))
+
+
+@pytest.fixture
+def amx(tmp_path, monkeypatch):
+    """As if this CPU had it."""
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu amx_bf16\n")
+    monkeypatch.setattr(openvino_engine, "_CPU_INFO", tmp_path / "cpuinfo")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx512f avx512_bf16 amx_bf16 amx_tile", ("bf16", "f32")), ("fpu avx512f avx512_bf16", ("f32",)), ("", ("f32",))],
+)
+def test_bf16_serves_where_the_cpu_has_amx_only(bundle, tmp_path, monkeypatch, flags, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(openvino_engine, "_CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(openvino_engine, "native_precisions", lambda: ("bf16", "f32"))
+    assert serving_precisions(bundle) == expected
 
 
 def test_openvino_f32_gives_torchs_probabilities(answers):
@@ -116,13 +135,13 @@ def test_the_engine_asked_for_is_loaded_and_auto_takes_a_gpu_or_openvino(bundle,
 
 
 @pytest.mark.parametrize(("tolerance", "chosen"), [(0.1, native_precisions()[0]), (1e-5, "f32")])
-def test_openvino_takes_the_fastest_precision_that_reproduces_the_golden_samples(bundle, tolerance, chosen):
+def test_openvino_takes_the_fastest_precision_that_reproduces_the_golden_samples(amx, bundle, tolerance, chosen):
     unmeasured = bundle.manifest.model_copy(update={"parity": {}})
     judged = dataclasses.replace(bundle, manifest=unmeasured, golden=dataclasses.replace(bundle.golden, tolerance=tolerance))
     assert load_engine(judged, "openvino", 1, LIMITS).description == f"openvino-{chosen}"
 
 
-def test_an_engine_that_failed_its_gate_never_serves(bundle):
+def test_an_engine_that_failed_its_gate_never_serves(amx, bundle):
     failed = {
         f"openvino-{name}": Parity(images=9, top1_agreement=0.5, max_probability_difference=0.9, passed=False) for name in ("int8", "bf16")
     }
@@ -153,7 +172,7 @@ def test_a_bundle_without_openvino_is_served_through_torch(bundle):
 @pytest.mark.parametrize("asked", ["openvino", "torch"])
 def test_a_bundle_that_no_engine_reproduces_is_refused_with_every_engine_tried(bundle, asked):
     wrong = dataclasses.replace(bundle.golden, probabilities=bundle.golden.probabilities[:, ::-1])
-    tried = [f"openvino-{precision}" for precision in native_precisions()] if asked == "openvino" else ["torch-"]
+    tried = [f"openvino-{precision}" for precision in serving_precisions(bundle)] if asked == "openvino" else ["torch-"]
     with pytest.raises(GoldenMismatch) as refusal:
         load_engine(dataclasses.replace(bundle, golden=wrong), asked, 1, LIMITS)
     assert all(engine in str(refusal.value) for engine in tried)
@@ -194,30 +213,38 @@ def test_golden_difference_says_which_sample_an_engine_gets_wrong(bundle, engine
 
 
 class Recorder:
-    """An engine that keeps the shapes that it was given."""
+    """An engine that keeps the shapes that it was warmed with."""
 
     def __init__(self, engine):
-        self.description, self._engine, self.shapes = engine.description, engine, []
+        self.description, self.infer, self._engine, self.shapes = engine.description, engine.infer, engine, []
 
-    def infer(self, images):
+    def warm(self, images):
         self.shapes.append(images.shape)
-        return self._engine.infer(images)
+        self._engine.warm(images)
 
 
-def test_warm_runs_every_batch_size_once(bundle, engines, name):
+@pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (5, [1, 2, 4]), (16, [1, 2, 4, 8, 16])])
+def test_warm_runs_each_power_of_two_once(bundle, engines, name, most, sizes):
     recorder = Recorder(engines[name])
-    warm(recorder, bundle.manifest.preprocessing.shape, 5)
-    assert recorder.shapes == [(size, *bundle.manifest.preprocessing.shape) for size in range(1, 6)]
+    warm(recorder, bundle.manifest.preprocessing.shape, most)
+    assert recorder.shapes == [(size, *bundle.manifest.preprocessing.shape) for size in sizes]
 
 
-def test_warm_runs_large_batches_at_each_double_only(bundle, engines):
-    recorder = Recorder(engines["f32"])
-    warm(recorder, bundle.manifest.preprocessing.shape, 200)
-    assert [shape[0] for shape in recorder.shapes] == [*range(1, 33), 64, 128]
+def test_threads_that_infer_at_a_time_get_what_one_alone_gets(bundle):
+    """Through every way that an inference can take: alone with all threads, and in a stream beside others."""
+    engine = load_engine(bundle, "openvino", 3, LIMITS, streams=3)
+    generator = np.random.default_rng(0)
+    batches = [generator.integers(0, 256, (size, *bundle.manifest.preprocessing.shape), dtype=np.uint8) for size in (1, 1, 2, 5) * 10]
+    expected = [engine.infer(batch) for batch in batches]
+    with ThreadPoolExecutor(3) as threads:
+        got = list(threads.map(engine.infer, batches))
+    for one, other in zip(expected, got, strict=True):
+        assert np.abs(one - other).max() < 1e-3
 
 
 _SERVE = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from vision.bundle.store import load_bundle
 from vision.engines import load_engine

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vision import image
 from vision.image import FORMATS, DecodeLimits, StoredFacts, decode, inspect, sniff_format, stored_facts
 
 LIMITS = DecodeLimits()
@@ -247,3 +248,40 @@ def test_stored_facts_are_those_that_decoding_makes_equal(encoded, mode, file_fo
 @pytest.mark.parametrize("exif", [b"Exif\0\0" + bytes(range(60, 120)), b"Exif\0\0", orientation_tag(0), orientation_tag(9)])
 def test_a_malformed_orientation_is_stored_as_upright(encoded, exif):
     assert stored_facts(encoded(PICTURE, "JPEG", exif=exif)).orientation == 1
+
+
+SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 16), (17, 33), (333, 250)], ids=str)
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"quality": 20}, {"exif": orientation_tag(6)}, {"exif": orientation_tag(1)}]
+)
+def test_a_plain_jpeg_has_pillows_pixels(encoded, monkeypatch, size, subsampling, options):
+    picture = Image.fromarray(np.random.default_rng(sum(size)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    data = encoded(picture, "JPEG", subsampling=SUBSAMPLINGS[subsampling], **options)
+    around = image._plain_jpeg(data, LIMITS)
+    assert around is not None
+    monkeypatch.setattr(image, "_plain_jpeg", lambda data, limits: None)
+    assert np.array_equal(decode(data, LIMITS), around)
+
+
+def test_real_photos_have_pillows_pixels(shared, monkeypatch):
+    files = [*sorted((shared / "data" / "photos").iterdir())[::4], *sorted((shared / "data" / "flowers").rglob("*.jpg"))[::100]]
+    photos = [file.read_bytes() for file in files if file.suffix.lower() in (".jpg", ".jpeg")]
+    around = [image._plain_jpeg(data, LIMITS) for data in photos]
+    assert sum(pixels is not None for pixels in around) > len(photos) / 2
+    monkeypatch.setattr(image, "_plain_jpeg", lambda data, limits: None)
+    for data, pixels in zip(photos, around, strict=True):
+        assert pixels is None or np.array_equal(decode(data, LIMITS), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_jpegs_are_left_to_pillow(encoded, mode):
+    assert image._plain_jpeg(encoded(Image.new(mode, (9, 9)), "JPEG"), LIMITS) is None
+
+
+def test_a_jpeg_that_libjpeg_only_warns_of_is_left_to_pillow(encoded):
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)), "JPEG")
+    assert image._plain_jpeg(whole[: len(whole) // 2], LIMITS) is None

@@ -19,7 +19,7 @@ EngineName = Literal["auto", "openvino", "torch"]
 
 
 class Engine(Protocol):
-    """One compiled network. `infer` is called by one thread at a time.
+    """One compiled network.
 
     Attributes:
         description: engine and precision, and the device where it is not the CPU, e.g. `openvino-bf16`, `torch-cuda-f32`.
@@ -32,21 +32,30 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLimits) -> Engine:
+class ServingEngine(Engine, Protocol):
+    """One that `load_engine` gives: `infer` may be called by as many threads at a time as it was asked for."""
+
+    def warm(self, images: Pixels) -> None:
+        """Runs such a batch once wherever `infer` may run one; nothing else runs meanwhile."""
+        ...
+
+
+def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLimits, streams: int = 1) -> ServingEngine:
     """The fastest engine that reproduces the bundle's golden samples here.
 
     Args:
         bundle: verified.
         name: `auto` takes a GPU through torch where there is one, else OpenVINO where the bundle brings it, else torch.
-        threads: CPU threads for one inference, at least 1.
+        threads: CPU threads for all inferences together, at least 1.
         limits: for decoding the golden samples.
+        streams: how many threads may call `infer` at a time, 1 to `threads`.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run this bundle.
         GoldenMismatch: no precision of the engine reproduces the golden samples.
     """
     failures = []
-    for engine in _candidates(bundle, name, threads):
+    for engine in _candidates(bundle, name, threads, streams):
         difference = golden_difference(bundle, engine, limits)
         if difference is None:
             return engine
@@ -66,28 +75,27 @@ def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> s
     return bundle.golden_difference(probabilities(logits, bundle.manifest.temperature), engine.description)
 
 
-def warm(engine: Engine, shape: tuple[int, int, int], max_batch_size: int) -> None:
-    """Runs batches once, so that no request pays for a first run: every size to 32, then each double. `shape` is (H, W, C)."""
-    doubles = (2**power for power in range(6, max_batch_size.bit_length()))
-    for size in (*range(1, min(max_batch_size, 32) + 1), *doubles):
-        engine.infer(np.zeros((size, *shape), dtype=np.uint8))
+def warm(engine: ServingEngine, shape: tuple[int, int, int], max_batch_size: int) -> None:
+    """Runs a batch of each power of two, so that no request pays for a first run. `shape` is (H, W, C)."""
+    for power in range(max_batch_size.bit_length()):
+        engine.warm(np.zeros((2**power, *shape), dtype=np.uint8))
 
 
-def _candidates(bundle: Bundle, name: EngineName, threads: int) -> Iterable[Engine]:
+def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) -> Iterable[ServingEngine]:
     has_openvino = OPENVINO_FILE in bundle.manifest.files
     if name == "openvino" and not has_openvino:
         raise EngineUnavailable(f"{bundle.path} brings no {OPENVINO_FILE}; train it again, or use SIGHTLINE_ENGINE=torch.")
     if name == "openvino" or (name == "auto" and has_openvino and not _has_gpu()):
-        from vision.engines.openvino_engine import OpenVinoEngine, precisions
+        from vision.engines.openvino_engine import OpenVinoEngine, serving_precisions
 
-        for precision in precisions(bundle):
+        for precision in serving_precisions(bundle):
             measured = bundle.manifest.parity.get(f"openvino-{precision}")
             if measured is None or measured.passed:
-                yield OpenVinoEngine(bundle, precision, threads)
+                yield OpenVinoEngine(bundle, precision, threads, streams)
     else:
         from vision.engines.torch_engine import TorchEngine
 
-        yield TorchEngine(bundle, threads)
+        yield TorchEngine(bundle, max(1, threads // streams))
 
 
 def _has_gpu() -> bool:

@@ -1,5 +1,8 @@
 """The CPU engine. Imports no torch: the bundle brings the network as OpenVINO IR, normalisation inside."""
 
+import threading
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -14,18 +17,28 @@ from vision.image import Pixels
 from vision.preprocessing import Preprocessing
 
 Precision = Literal["int8", "bf16", "f32"]
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def native_precisions() -> tuple[Precision, ...]:
-    """What this CPU computes natively of a float32 network, the fastest first."""
+    """What this CPU computes of a float32 network, the one with fewer bits first."""
     capabilities = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:
-    """What this CPU can make of a bundle, the fastest first."""
+    """What this CPU can make of a bundle, the one with the fewest bits first."""
     quantised: tuple[Precision, ...] = ("int8",) if OPENVINO_INT8_FILE in bundle.files else ()
     return quantised + native_precisions()
+
+
+def serving_precisions(bundle: Bundle) -> tuple[Precision, ...]:
+    """Those of `precisions` that make it faster, the fastest first.
+
+    With AVX-512 alone bfloat16 was slower than float32 (decision 12); it takes AMX.
+    """
+    has_amx = "amx_bf16" in _CPU_INFO.read_text().split()
+    return tuple(precision for precision in precisions(bundle) if precision != "bf16" or has_amx)
 
 
 class OpenVinoEngine:
@@ -34,39 +47,66 @@ class OpenVinoEngine:
     Args:
         bundle: verified.
         precision: of the arithmetic; `int8` is an IR of its own, the others share one with float32 weights.
-        threads: for one inference.
+        threads: for all inferences together.
+        streams: inferences that may run at a time, each with its share of the threads.
     """
 
-    def __init__(self, bundle: Bundle, precision: Precision, threads: int) -> None:
+    def __init__(self, bundle: Bundle, precision: Precision, threads: int, streams: int = 1) -> None:
         ov = load_openvino()
         core = ov.Core()
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE
         weights = bundle.files[file.removesuffix("xml") + "bin"]
         # What is not quantised in an int8 network runs in float32.
-        hint = "f32" if precision == "int8" else precision
+        settings = {"INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision, "INFERENCE_NUM_THREADS": threads}
         try:
             model = core.read_model(bundle.files[file], ov.Tensor(np.frombuffer(weights, dtype=np.uint8)))
-            self._compiled = core.compile_model(
-                model,
-                "CPU",
-                {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads},
-            )
+            alone = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": 1})
+            together = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": streams}) if streams > 1 else alone
         except RuntimeError as error:
             raise EngineUnavailable(f"{bundle.path}/{file} cannot be compiled: {error}") from error
         if _held_preprocessing(model) != bundle.manifest.preprocessing:
             raise ManifestInvalid("manifest.json", f"its preprocessing is not the one that {file} was made with.")
-        outputs = self._compiled.output(0).partial_shape[1]
+        outputs = alone.output(0).partial_shape[1]
         if outputs.is_static and outputs.get_length() != len(bundle.manifest.categories):
             raise TensorMismatch(
                 file, f"it has {outputs.get_length()} outputs, but the manifest has {len(bundle.manifest.categories)} categories."
             )
-        self._request = self._compiled.create_infer_request()
         self.description = f"openvino-{precision}"
+        self._alone = alone.create_infer_request()
+        self._requests = [together.create_infer_request() for _ in range(streams)] if streams > 1 else []
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for request in self._requests:
+            self._free.put(request)
+        self._running = 0
+        self._count = threading.Lock()
 
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
-        """(N, H, W, C) uint8 → (N, classes) logits."""
-        self._request.infer([images], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        """(N, H, W, C) uint8 → (N, classes) logits.
+
+        One image while nothing else runs gets all threads; else each inference has its stream's, because two at a time with
+        half the threads are done sooner than one after the other with all.
+        """
+        with self._count:
+            alone = not self._requests or (self._running == 0 and len(images) == 1)
+            self._running += 1
+        request = self._alone if alone else self._free.get()
+        try:
+            return _run(request, images)
+        finally:
+            with self._count:
+                self._running -= 1
+            if not alone:
+                self._free.put(request)
+
+    def warm(self, images: Pixels) -> None:
+        """Runs these images through every stream, while nothing else runs."""
+        for request in [self._alone, *self._requests]:
+            _run(request, images)
+
+
+def _run(request: Any, images: Pixels) -> npt.NDArray[np.float32]:
+    request.infer([images], share_inputs=True)
+    return np.array(request.get_output_tensor(0).data, dtype=np.float32)
 
 
 def _held_preprocessing(model: Any) -> Preprocessing | None:

@@ -23,7 +23,7 @@ class TorchEngine:
 
     Args:
         bundle: verified.
-        threads: of torch's CPU pool; it is one for the whole process.
+        threads: for one inference; the setting is one for the whole process.
         device: `cpu` or `cuda`; None takes the GPU where there is one.
     """
 
@@ -38,6 +38,10 @@ class TorchEngine:
         with torch.inference_mode():
             logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images).to(self._device)).cpu().numpy()
         return logits
+
+    def warm(self, images: Pixels) -> None:
+        """One run; all threads share what it prepares."""
+        self.infer(images)
 
 
 def load_model(bundle: Bundle) -> Classifier:

@@ -1,0 +1,133 @@
+"""One server under measurement: its start, the processor time and memory of all its processes, its end."""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import psutil
+
+_START_TIMEOUT_S = 180.0
+_STOP_TIMEOUT_S = 45.0
+_MEMORY_INTERVAL_S = 1.0
+
+
+class ServerFailed(RuntimeError):
+    """A server did not answer in time, or answered wrongly. The message ends with what it last said."""
+
+
+class Server:
+    """Starts with the block, ends with it, and everything that it started ends too.
+
+    Args:
+        command: without a shell.
+        environment: all of it.
+        folder: where it runs.
+
+    Attributes:
+        start_s: seconds from the start to the first right answer.
+        peak_bytes: the largest sum of its processes' proportional memory so far.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
+        self._command, self._environment, self._folder = command, environment, folder
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the block
+        self._over = threading.Event()
+        self.start_s = 0.0
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, cwd=self._folder, stdout=self._said, stderr=self._said, start_new_session=True
+        )
+        self._root = psutil.Process(self._process.pid)
+        self._watcher = threading.Thread(target=self._watch_memory, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._watcher.join()
+        tree = self.processes()
+        os.killpg(self._process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_TIMEOUT_S)
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        self._said.close()
+
+    def wait_until(self, port: int, path: str, body: bytes, content_type: str) -> bytes:
+        """Posts the body until it is answered with 200; returns that answer.
+
+        Raises:
+            ServerFailed: the server ended, or gave no such answer in time.
+        """
+        last = "it does not listen"
+        while time.monotonic() - self._started < _START_TIMEOUT_S:
+            if self._process.poll() is not None:
+                raise ServerFailed(f"{' '.join(self._command)} ended with status {self._process.returncode}: {self.said()}")
+            try:
+                status, answer = post(port, path, body, content_type)
+                if status == 200:
+                    self.start_s = time.monotonic() - self._started
+                    return answer
+                last = f"{status}: {answer[:300]!r}"
+            except (OSError, http.client.HTTPException) as error:
+                last = str(error)
+            time.sleep(0.1)
+        raise ServerFailed(f"{' '.join(self._command)} was not ready after {_START_TIMEOUT_S:.0f} s ({last}): {self.said()}")
+
+    def cpu_s(self) -> float:
+        """Processor seconds of all its processes so far, and of their children that have ended."""
+        total = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def memory_bytes(self) -> int:
+        """Proportional memory of all its processes now."""
+        total = 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_full_info().pss
+        return total
+
+    def said(self) -> str:
+        """The end of its output."""
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 3000))
+        return self._said.read().decode(errors="replace")
+
+    def processes(self) -> list[psutil.Process]:
+        """All that run now, the first one first."""
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _watch_memory(self) -> None:
+        while not self._over.wait(_MEMORY_INTERVAL_S):
+            self.peak_bytes = max(self.peak_bytes, self.memory_bytes())
+
+
+def post(port: int, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
+    """One request: status and answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", path, body, {"content-type": content_type})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

@@ -1,0 +1,145 @@
+"""`python -m loadtests.profile`: where the processor time of one request goes, from its first byte to its answer.
+
+The service runs as shipped, under a steady load. What its processes burn comes from the kernel. Inside the replica py-spy
+samples which Python thread is running what, and the replica's time is shared out by those samples; threads that are not
+Python's are the engine's own. So the stages add up to the total. What no rule claims is called `other`.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.bench import CACHE, ROOT, default_photos, free_port, wrk
+from loadtests.contenders import SIGHTLINE
+from loadtests.corpus import photos
+from loadtests.networks import prepare
+from loadtests.processes import Server
+
+# The innermost frame that matches decides. (function and file as py-spy writes them) → stage.
+_RULES = (
+    (r"\(vision/image\.py|/simplejpeg/", "decode"),
+    (r"\(vision/preprocessing\.py", "resize"),
+    (r"\(vision/engines/", "infer"),
+    (r"\(vision/prediction\.py|_answer \(service/api\.py|\(service/schemas\.py|/pydantic/|/json/", "answer"),
+    (r"read_body|_receive|find_images|/httptools|/uvicorn/protocols", "receive"),
+    (r"\(service/metrics\.py|/ray/util/metrics|/ray/serve/metrics", "metrics"),
+    (r"\(service/request_log\.py|/logging/", "log"),
+    (r"\(service/batching\.py|\(service/classifier\.py", "queue"),
+    (r"\(service/envelope\.py|\(service/api\.py|/fastapi/|/starlette/|/ray/serve/", "routing"),
+    (r"/asyncio/|uvloop|/concurrent/futures/|threading\.py|/selectors", "event loop"),
+)
+
+
+def main() -> None:
+    """Measures and prints; the last line is JSON."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.profile", description=__doc__)
+    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--arch", default="mobilenet_v2")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=20)
+    parsed = parser.parse_args()
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    corpus = photos(parsed.photos)
+    network = prepare(parsed.arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console)
+    port = free_port()
+    environment = os.environ | SIGHTLINE.environment(port, network)
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-profile-") as folder,
+        Server([SIGHTLINE.python, *SIGHTLINE.command(port, network)], environment, ROOT) as server,
+    ):
+        for index, photo in enumerate(corpus.values()):
+            (Path(folder) / str(index)).write_bytes(photo)
+        server.wait_until(port, SIGHTLINE.path, next(iter(corpus.values())), SIGHTLINE.body.content_type)
+        load = [f"http://127.0.0.1:{port}{SIGHTLINE.path}", "--", folder, str(len(corpus)), SIGHTLINE.body.content_type]
+        wrk(parsed.clients, 3, load)
+        before, started = _cpu_by_process(server), time.monotonic()
+        replica = max((process for process in before if "replica" in before[process][0].lower()), key=lambda pid: before[pid][1])
+        stacks = Path(folder) / "stacks"
+        spy = subprocess.Popen(
+            [
+                *(str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(replica), "--duration", str(parsed.seconds)),
+                *("--rate", "200", "--format", "raw", "--full-filenames", "--threads", "--nolineno", "--output", str(stacks)),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        python_before = _threads(replica)
+        got = wrk(parsed.clients, parsed.seconds, load)
+        after, python_after = _cpu_by_process(server), _threads(replica)
+        spy.wait()
+        console.print(f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s")
+        samples, python_threads = _stages(stacks.read_text())
+    requests = got["requests"]
+    account: Counter[str] = Counter()
+    for pid, (name, seconds) in after.items():
+        spent = seconds - before.get(pid, (name, 0.0))[1]
+        if pid != replica:
+            account[_process_stage(name)] += spent
+            continue
+        native = sum(seconds - python_before.get(thread, 0.0) for thread, seconds in python_after.items() if thread not in python_threads)
+        account["infer"] += native
+        for stage, count in samples.items():
+            account[stage] += (spent - native) * count / max(1, sum(samples.values()))
+    milliseconds = {stage: 1000 * seconds / requests for stage, seconds in account.most_common()}
+    table = Table("stage", "CPU ms a request", "share")
+    for stage, value in milliseconds.items():
+        table.add_row(stage, f"{value:.3f}", f"{value / sum(milliseconds.values()):.1%}")
+    table.add_row("total", f"{sum(milliseconds.values()):.3f}", "")
+    console.print(table)
+    console.print(json.dumps({"requests_per_s": requests / got["seconds"], "cpu_ms": milliseconds}))
+
+
+def _cpu_by_process(server: Server) -> dict[int, tuple[str, float]]:
+    """Process number → (command line, processor seconds)."""
+    found = {}
+    for process in server.processes():
+        try:
+            times = process.cpu_times()
+            found[process.pid] = (" ".join(process.cmdline()) or process.name(), times.user + times.system)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _threads(pid: int) -> dict[int, float]:
+    return {thread.id: thread.user_time + thread.system_time for thread in psutil.Process(pid).threads()}
+
+
+def _process_stage(command: str) -> str:
+    return "HAProxy" if "haproxy" in command.lower() and "ray::" not in command else "rest of Ray"
+
+
+def _stages(raw: str) -> tuple[Counter[str], set[int]]:
+    """Samples by stage, and the kernel's numbers of the threads that run Python."""
+    samples: Counter[str] = Counter()
+    threads: set[int] = set()
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.replace(f"{ROOT}/", "") for frame in stack.split(";")]
+        if named := re.search(r"tid: (\d+)|thread \(?(0x[0-9a-fA-F]+|\d+)", frames[0]):
+            threads.add(int(named[1] or named[2], 0))
+        samples[_stage(frames)] += int(count)
+    return samples, threads
+
+
+def _stage(frames: list[str]) -> str:
+    for frame in reversed(frames):
+        for pattern, stage in _RULES:
+            if re.search(pattern, frame):
+                return stage
+    return "other"
+
+
+if __name__ == "__main__":
+    main()
