@@ -192,7 +192,8 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any
         if name != "ceiling":
             summary[name]["of_ceiling"] = _spread(one[name]["rate_64"] / one["ceiling"]["rate"] for one in rounds if one[name])
         if name not in ("ceiling", "Sightline"):
-            both = [one for one in rounds if one[name] and one.get("Sightline")]
+            # Who answered nobody at 64 clients within the time has no ratio; its row says 0.
+            both = [one for one in rounds if one[name].get("rate_64") and one.get("Sightline")]
             summary[name]["sightline_is"] = _spread(one["Sightline"]["rate_64"] / one[name]["rate_64"] for one in both)
     return summary
 

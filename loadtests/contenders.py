@@ -114,7 +114,7 @@ CONTENDERS = (
         "LitServe", "litserve", lambda port, network: [_script("litserve", "server.py"), str(port)], "/predict", BASE64_JSON, _predictions
     ),
     Contender(
-        "LitServe, our engine",
+        "LitServe with our engine",
         "litserve",
         lambda port, network: [_script("litserve", "server_with_engine.py"), str(port)],
         "/predict",
@@ -153,8 +153,10 @@ CONTENDERS = (
         },
     ),
     Contender("FastAPI + torch", "fastapi", _uvicorn("server:app"), "/classify", MULTIPART, _predictions),
-    Contender("FastAPI, our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions, our_engine=True),
     Contender(
-        "Ray Serve, textbook", "rayserve", lambda port, network: [_script("rayserve", "app.py"), str(port)], "/classify", RAW, _predictions
+        "FastAPI with our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions, our_engine=True
+    ),
+    Contender(
+        "textbook Ray Serve", "rayserve", lambda port, network: [_script("rayserve", "app.py"), str(port)], "/classify", RAW, _predictions
     ),
 )
