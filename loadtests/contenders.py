@@ -55,7 +55,6 @@ class Contender:
         body: what it takes.
         labels: its answer as parsed JSON → the labels with their scores, best first.
         environment: more variables, from the port and the network.
-        our_engine: whether it serves Sightline's engine.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Contender:
     body: Body
     labels: Callable[[Any], Labels]
     environment: Callable[[int, Network], dict[str, str]] = field(default=lambda port, network: {})
-    our_engine: bool = False
 
     @property
     def python(self) -> str:
@@ -106,7 +104,6 @@ SIGHTLINE = Contender(
     RAW,
     lambda answer: _pairs(answer["results"][0]["predictions"]),
     _sightline_environment,
-    our_engine=True,
 )
 CONTENDERS = (
     SIGHTLINE,
@@ -120,7 +117,6 @@ CONTENDERS = (
         "/predict",
         BASE64_JSON,
         _predictions,
-        our_engine=True,
     ),
     Contender(
         "BentoML",
@@ -153,9 +149,7 @@ CONTENDERS = (
         },
     ),
     Contender("FastAPI + torch", "fastapi", _uvicorn("server:app"), "/classify", MULTIPART, _predictions),
-    Contender(
-        "FastAPI with our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions, our_engine=True
-    ),
+    Contender("FastAPI with our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions),
     Contender(
         "textbook Ray Serve", "rayserve", lambda port, network: [_script("rayserve", "app.py"), str(port)], "/classify", RAW, _predictions
     ),
