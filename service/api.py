@@ -7,16 +7,20 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from service.admission import Gate, Submission, find_images, read_body
 from service.classifier import Classification
 from service.envelope import RequestEnvelope
 from service.errors import PROBLEMS, BodyTimeout, DeadlineExceeded, ProblemKind, RequestError, problem_kind
 from service.metrics import REJECTIONS, STAGE_IMAGES, STAGE_SECONDS, Metrics
-from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ImageResult, LabelScore, ModelInfo, ModelList, Problem
+from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ModelInfo, ModelList, Problem
 from service.settings import Settings
 from vision.errors import ImageError, SightlineError
 
@@ -62,7 +66,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
     model = classifier.model_info()
     _handle_errors(api, metrics)
 
-    async def classify(request: Request) -> JSONResponse:
+    async def classify(request: Request) -> Response:
         started = time.monotonic()
         with gate.admit():
             classifier.check_ready()
@@ -71,7 +75,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
             metrics.count(STAGE_SECONDS, read_s, stage="read")
             metrics.count(STAGE_IMAGES, len(submission.images), stage="read")
             request.state.images = len(submission.images)
-            outcomes = await _classify_all(classifier, submission, settings.request_timeout_s)
+            outcomes = await _classify_all(classifier, submission, request.receive, settings.request_timeout_s)
         if submission.single and isinstance(outcomes[0], SightlineError):
             raise outcomes[0]
         answer = _answer(model, request.state.request_id, submission, outcomes)
@@ -79,13 +83,14 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         slowest = {stage: max((getattr(one, f"{stage}_s") for one in done), default=0.0) for stage in ("decode", "queue", "inference")}
         seconds = {"read": read_s, **slowest, "total": time.monotonic() - started}
         answer["timings_ms"] = {stage: round(1000 * value, 3) for stage, value in seconds.items()}
-        return JSONResponse(answer)
+        return Response(to_json(answer), media_type="application/json")
 
     statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
     for method in ("POST", "PUT"):
-        api.add_api_route(
+        api.router.add_api_route(
             "/classify",
             classify,
+            route_class_override=_PlainRoute,
             methods=[method],
             operation_id=f"classify_{method.lower()}",
             summary="Labels one image or several" + (", as curl -T sends them" if method == "PUT" else ""),
@@ -121,6 +126,19 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
     return api
 
 
+class _PlainRoute(APIRoute):
+    """FastAPI documents it and does no more: no dependencies to solve, no parameters to parse, no answer to validate."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await self.endpoint(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        self.app = app
+
+
 async def _receive(request: Request, settings: Settings) -> Submission:
     """Reads the body in time and finds the images in it."""
     try:
@@ -131,8 +149,10 @@ async def _receive(request: Request, settings: Settings) -> Submission:
     return await find_images(body, request.headers, request.query_params.get("top_k"), settings.max_images_per_request)
 
 
-async def _classify_all(classifier: ClassifierLike, submission: Submission, timeout_s: float) -> list[Classification | SightlineError]:
-    """Every image's answer or error, in order, within the deadline; an image that fails harms no other."""
+async def _classify_all(
+    classifier: ClassifierLike, submission: Submission, receive: Receive, timeout_s: float
+) -> list[Classification | SightlineError]:
+    """Every image's answer or error, in order, within the deadline and while the client is there; one that fails harms no other."""
     deadline = time.monotonic() + timeout_s
 
     async def one(image: bytes) -> Classification | SightlineError:
@@ -141,22 +161,37 @@ async def _classify_all(classifier: ClassifierLike, submission: Submission, time
         except (ImageError, RequestError) as error:
             return error
 
+    answers = asyncio.gather(*(one(image) for image in submission.images))
+    departure = asyncio.ensure_future(_departure(receive))
     try:
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.gather(*(one(image) for image in submission.images))
-    except TimeoutError:
-        raise DeadlineExceeded(f"There was no answer within {timeout_s:g} s.") from None
+        await asyncio.wait((answers, departure), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            return answers.result()
+        if departure.done():
+            raise ClientDisconnect
+        raise DeadlineExceeded(f"There was no answer within {timeout_s:g} s.")
+    finally:
+        answers.cancel()
+        departure.cancel()
+
+
+async def _departure(receive: Receive) -> None:
+    """Returns when the client has gone; the body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _answer(model: ModelInfo, request_id: str, submission: Submission, outcomes: list[Classification | SightlineError]) -> dict[str, Any]:
+    """What `ClassifyResponse` describes, as plain data: validating our own answer would cost more than writing it."""
     results = []
     for filename, outcome in zip(submission.filenames, outcomes, strict=True):
+        result: dict[str, Any] = {} if filename is None else {"filename": filename}
         if isinstance(outcome, Classification):
-            predictions = [LabelScore(label=label, score=round(score, 6)) for label, score in outcome.predictions]
-            result = ImageResult(filename=filename, width=outcome.width, height=outcome.height, predictions=predictions)
+            predictions = [{"label": label, "score": round(score, 6)} for label, score in outcome.predictions]
+            result |= {"width": outcome.width, "height": outcome.height, "predictions": predictions}
         else:
-            result = ImageResult(filename=filename, problem=_problem(outcome.code, problem_kind(outcome), str(outcome), request_id))
-        results.append(result.model_dump(exclude_none=True))
+            result["problem"] = _problem(outcome.code, problem_kind(outcome), str(outcome), request_id).model_dump()
+        results.append(result)
     return {"model": model.name, "version": model.version, "digest": model.digest, "request_id": request_id, "results": results}
 
 

@@ -9,6 +9,7 @@ from ray import serve
 
 from service.api import create_api
 from service.classifier import Classifier
+from service.ingress import serve_directly
 from service.metrics import RayMetrics
 from service.request_log import start_request_log
 from service.settings import Settings
@@ -59,7 +60,9 @@ class ImageClassifier:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray calls this after the constructor."""
-        return create_api(self._classifier, self._settings, self._metrics)
+        api = create_api(self._classifier, self._settings, self._metrics)
+        serve_directly(api)
+        return api
 
     async def check_health(self) -> None:
         """Ray replaces the replica when this raises."""

@@ -68,10 +68,10 @@ class Classifier:
         self.bundle = bundle
         self._limits = settings.decode_limits
         self._metrics = metrics
-        self._max_batch_size = settings.max_batch_size
         workers = settings.worker_threads
         self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
-        self._batcher: Batcher[_Scored] = Batcher(self._classify, workers, settings.max_batch_size)
+        self._max_batch_size = settings.max_batch_size or self._engine.best_batch_size
+        self._batcher: Batcher[_Scored] = Batcher(self._classify, workers, self._max_batch_size)
         self._proved = False
 
     async def start(self) -> None:

@@ -1,14 +1,13 @@
-"""Around every request: its id, the headers of the answer, its line in the log, and what a client may not tell Ray.
+"""Around every request: its id, the headers of the answer, its line in the log.
 
 Plain ASGI, because Starlette's function middleware costs a task and a queue a request.
 """
 
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
 
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,8 +21,6 @@ _SECURITY_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# Ray obeys these from anybody: the first two switch its timeout and its cancellation off, the third picks a model.
-_FOR_RAY_ONLY = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
 
 
 class RequestEnvelope:
@@ -78,42 +75,15 @@ class RequestEnvelope:
                 )
 
 
-class ClientHeaders:
-    """Between HAProxy and Ray: takes away what a client may not tell Ray, and gives Ray a request id that is safe to repeat."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request_id = (REQUEST_ID, request_id_of(scope).encode())
-        kept = [(name, value) for name, value in scope["headers"] if name != REQUEST_ID and _spelling(name) not in _FOR_RAY_ONLY]
-
-        async def send_one_id(message: Message) -> None:
-            if message["type"] == "http.response.start":  # Ray appends the id to what the application has set
-                others = [(name, value) for name, value in message["headers"] if name.lower() != REQUEST_ID]
-                message["headers"] = [*others, request_id]
-            await send(message)
-
-        await self.app({**scope, "headers": [*kept, request_id]}, receive, send_one_id)
-
-
-def ray_middlewares() -> list[Middleware]:
-    """What Ray puts around its own ingress; it finds this through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
-    return [Middleware(ClientHeaders)]
-
-
 def request_id_of(scope: Scope) -> str:
     """The client's, where it is safe to repeat: 1 to 128 of A-Z a-z 0-9 . _ -; else a fresh one."""
     for name, value in scope["headers"]:
         if name == REQUEST_ID:
             given: str = value.decode("latin-1")
-            return given if _SAFE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return uuid.uuid4().hex
+            return given if _SAFE_REQUEST_ID.fullmatch(given) else _fresh_id()
+    return _fresh_id()
 
 
-def _spelling(name: bytes) -> str:
-    return name.decode("latin-1").lower().replace("-", "_")
+def _fresh_id() -> str:
+    """128 random bits, not secret ones: reading those from the kernel would be the dearest line of a request."""
+    return f"{random.getrandbits(128):032x}"

@@ -1,60 +1,10 @@
 import asyncio
-import re
 from collections.abc import Callable
 
-import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from service.api import create_api
-from service.envelope import ClientHeaders
 from service.settings import Settings
-
-SAFE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-
-
-def through_client_headers(headers: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
-    """The headers that Ray sees, and those that the client gets from an application that sets the id twice."""
-    seen: list[tuple[bytes, bytes]] = []
-    answered: list[tuple[bytes, bytes]] = []
-
-    async def ray(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.extend(scope["headers"])
-        given = dict(scope["headers"])[b"x-request-id"]
-        ids = [(b"x-request-id", given), (b"X-Request-ID", given)]
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain"), *ids]})
-
-    async def send(message: Message) -> None:
-        answered.extend(message["headers"])
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    asyncio.run(ClientHeaders(ray)({"type": "http", "path": "/", "headers": headers}, receive, send))
-    return seen, answered
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"x-request-timeout-seconds",
-        b"x_request_timeout_seconds",
-        b"x-request-disconnect-disabled",
-        b"serve_multiplexed_model_id",
-        b"serve-multiplexed-model-id",
-    ],
-)
-def test_what_only_ray_may_be_told_is_taken_away_in_any_spelling(name: bytes) -> None:
-    seen, _ = through_client_headers([(name, b"0"), (b"accept", b"*/*")])
-    assert [key for key, _ in seen] == [b"accept", b"x-request-id"]
-
-
-@pytest.mark.parametrize(("given", "kept"), [(b"job-17.a_b", True), (b"", False), (b"a b", False), (b"\xff", False), (b"a" * 129, False)])
-def test_ray_gets_one_safe_request_id_and_the_client_the_same_once(given: bytes, kept: bool) -> None:
-    seen, answered = through_client_headers([(b"x-request-id", given)])
-    (request_id,) = [value for key, value in seen if key == b"x-request-id"]
-    assert (request_id == given) == kept
-    assert SAFE.fullmatch(request_id)
-    assert [(key.lower(), value) for key, value in answered] == [(b"content-type", b"text/plain"), (b"x-request-id", request_id)]
 
 
 def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, logged: Callable) -> None:
@@ -74,3 +24,37 @@ def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, lo
     (line,) = logged(lambda: served.run(lambda client: leaves()))
     assert (line["status"], line["code"]) == (499, None)
     assert "error" not in line
+
+
+def test_what_waits_is_cancelled_when_its_client_leaves(served, logged: Callable) -> None:
+    waits, cancelled = asyncio.Event(), asyncio.Event()
+
+    class Waiting:
+        check_ready, model_info = served.classifier.check_ready, served.classifier.model_info
+
+        async def classify(self, data: bytes, k: int, deadline: float) -> None:
+            waits.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+    async def leaves() -> None:
+        messages = iter([{"type": "http.request", "body": b"\xff\xd8\xff", "more_body": False}, {"type": "http.disconnect"}])
+
+        async def receive() -> Message:
+            message = next(messages)
+            if message["type"] == "http.disconnect":
+                await waits.wait()
+            return message
+
+        async def send(message: Message) -> None:
+            raise AssertionError(f"nobody is there to get {message}")
+
+        api = create_api(Waiting(), Settings(), served.metrics)
+        scope = {"type": "http", "method": "POST", "path": "/classify", "raw_path": b"/classify", "query_string": b"", "headers": []}
+        await asyncio.wait_for(api(scope, receive, send), timeout=5)
+        await asyncio.wait_for(cancelled.wait(), timeout=5)
+
+    (line,) = logged(lambda: served.run(lambda client: leaves()))
+    assert line["status"] == 499

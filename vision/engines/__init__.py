@@ -33,7 +33,13 @@ class Engine(Protocol):
 
 
 class ServingEngine(Engine, Protocol):
-    """One that `load_engine` gives: `infer` may be called by as many threads at a time as it was asked for."""
+    """One that `load_engine` gives: `infer` may be called by as many threads at a time as it was asked for.
+
+    Attributes:
+        best_batch_size: images in one inference beyond which it does no more images a second.
+    """
+
+    best_batch_size: int
 
     def warm(self, images: Pixels) -> None:
         """Runs such a batch once wherever `infer` may run one; nothing else runs meanwhile."""

@@ -51,6 +51,8 @@ class OpenVinoEngine:
         streams: inferences that may run at a time, each with its share of the threads.
     """
 
+    best_batch_size = 4  # what lies between the layers of a larger one leaves a core's cache (decision 14)
+
     def __init__(self, bundle: Bundle, precision: Precision, threads: int, streams: int = 1) -> None:
         ov = load_openvino()
         core = ov.Core()

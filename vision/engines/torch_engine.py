@@ -31,6 +31,7 @@ class TorchEngine:
         torch.set_num_threads(threads)
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._servable = Servable(load_model(bundle), bundle.manifest.preprocessing).eval().to(self._device)
+        self.best_batch_size = 4 if self._device == "cpu" else 64
         self.description = "torch-f32" if self._device == "cpu" else f"torch-{self._device}-f32"
 
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
