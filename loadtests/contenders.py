@@ -137,7 +137,7 @@ CONTENDERS = (
     Contender(
         "MLServer",
         "mlserver",
-        lambda port, network: ["-m", "mlserver", "start", "."],
+        lambda port, network: ["-c", "from mlserver.cli import main; main()", "start", "."],
         "/v2/models/network/infer",
         OPEN_INFERENCE,
         _tensors,

@@ -22,7 +22,8 @@ def photos(folder: Path | None) -> dict[str, bytes]:
     """Encoded images by name, in a fixed order.
 
     Args:
-        folder: where real ones lie; those that cannot be decoded are left out. None renders.
+        folder: where real ones lie. Left out are those that cannot be decoded, and gray ones: on such a one TorchServe's own
+            image classifier fails, with the whole batch. None renders.
 
     Raises:
         ValueError: the folder holds none.
@@ -36,9 +37,10 @@ def photos(folder: Path | None) -> dict[str, bytes]:
             decode(data, DecodeLimits())
         except ImageError:
             continue
-        found[file.name] = data
+        if Image.open(io.BytesIO(data)).mode == "RGB":
+            found[file.name] = data
     if not found:
-        raise ValueError(f"{folder} holds no image that can be decoded.")
+        raise ValueError(f"{folder} holds no colour image that can be decoded.")
     return found
 
 
