@@ -53,6 +53,7 @@ def main(port: int) -> None:
             "grpc_inference_port": port + 3,
             "grpc_management_port": port + 4,
             "max_request_size": 16 * 2**20,
+            "job_queue_size": 1024,  # of 100 by default, those that left clients behind take a part
             "model_store": name,
             "load_models": "network.mar",
             "models": json.dumps({"network": {"1.0": model}}),
