@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from service.batching import Batch, Batcher
+from service.cache import AnswerCache
 from service.errors import NotReady
-from service.metrics import BATCH_SIZE, DECODE_FAILURES, IMAGES, STAGE_IMAGES, STAGE_SECONDS, Metrics
+from service.metrics import BATCH_SIZE, CACHE, DECODE_FAILURES, IMAGES, STAGE_IMAGES, STAGE_SECONDS, Metrics
 from service.schemas import ModelInfo
 from service.settings import Settings
 from vision.bundle.store import Bundle
@@ -72,6 +73,7 @@ class Classifier:
         self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
         self._max_batch_size = settings.max_batch_size or self._engine.best_batch_size
         self._batcher: Batcher[_Scored] = Batcher(self._classify, workers, self._max_batch_size)
+        self._cache: AnswerCache[_Scored] | None = AnswerCache(bundle.digest, settings.cache_images) if settings.cache_images else None
         self._proved = False
 
     async def start(self) -> None:
@@ -120,7 +122,7 @@ class Classifier:
             RequestError: overload, deadline or engine.
         """
         try:
-            scored = await self._batcher.submit(data, deadline)
+            scored = await self._score(data, deadline)
         except ImageError:
             raise
         except Exception:
@@ -128,6 +130,20 @@ class Classifier:
             raise
         predictions = top_k(scored.scores, self.bundle.manifest.categories, k)
         return Classification(scored.width, scored.height, predictions, scored.decode_s, scored.queue_s, scored.inference_s)
+
+    async def _score(self, data: bytes, deadline: float) -> _Scored:
+        """From the cache where it is there, else from a batch."""
+        if self._cache is None:
+            return await self._batcher.submit(data, deadline)
+        key = self._cache.key(data)
+        kept = self._cache.get(key)
+        self._metrics.count(CACHE, outcome="miss" if kept is None else "hit")
+        if kept is not None:
+            self._metrics.count(IMAGES, outcome="ok")
+            return replace(kept, decode_s=0.0, queue_s=0.0, inference_s=0.0)
+        scored = await self._batcher.submit(data, deadline)
+        self._cache.keep(key, scored)
+        return scored
 
     def model_info(self) -> ModelInfo:
         """What is served, for people."""

@@ -40,9 +40,10 @@ STAGE_SECONDS = Metric(
     "Seconds spent, by stage: read, decode, queue_wait, inference; a batch's inference counts once, not once an image.",
 )
 STAGE_IMAGES = Metric("sightline_stage_images_total", "counter", ("stage",), "Images that passed a stage.")
+CACHE = Metric("sightline_cache_lookups_total", "counter", ("outcome",), "Images looked up in the cache, by outcome: hit or miss.")
 BATCH_SIZE = Metric("sightline_batch_size", "histogram", (), "Images in one inference.", (1, 2, 4, 8, 16, 32, 64, 128, 256))
 
-METRICS = (IMAGES, DECODE_FAILURES, REJECTIONS, STAGE_SECONDS, STAGE_IMAGES, BATCH_SIZE)
+METRICS = (IMAGES, DECODE_FAILURES, REJECTIONS, STAGE_SECONDS, STAGE_IMAGES, CACHE, BATCH_SIZE)
 
 
 class Metrics(Protocol):

@@ -65,7 +65,7 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
     if settings.metrics_port:
         _check_port("127.0.0.1", settings.metrics_port, "metrics_port")
     mark = begin_run()
-    console.print(f"Serving {bundle.manifest.name}/{bundle.manifest.version} ({bundle.digest}); this takes about 10 s.")
+    console.print(f"Serving {bundle.manifest.name}/{bundle.manifest.version} ({bundle.digest}); this takes 10 to 25 s.")
     try:
         with own_terminal_group():
             _supervise_cluster(settings, mark, stopping, console, started)

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
 
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
     """Images in one inference, at most; batches have a power of two. 0 takes what the engine works best with: 4 on a CPU, 64 on a GPU."""
+    cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Answers that a replica keeps, by the bytes of the image, at 8 bytes a category and about 300 more; 0 keeps none."""
     max_queued_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Requests that a replica holds at a time, waiting or running; one more is answered with 503 and Retry-After."""
     request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
