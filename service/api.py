@@ -8,12 +8,11 @@ from typing import Any, Protocol
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from service.admission import Gate, Submission, find_images, read_body
 from service.classifier import Classification
@@ -87,10 +86,9 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
 
     statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
     for method in ("POST", "PUT"):
-        api.router.add_api_route(
+        api.add_api_route(
             "/classify",
             classify,
-            route_class_override=_PlainRoute,
             methods=[method],
             operation_id=f"classify_{method.lower()}",
             summary="Labels one image or several" + (", as curl -T sends them" if method == "PUT" else ""),
@@ -124,19 +122,6 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
     api.mount("/page", StaticFiles(directory=PAGE))
     api.add_middleware(RequestEnvelope, last_answer=_last_answer)
     return api
-
-
-class _PlainRoute(APIRoute):
-    """FastAPI documents it and does no more: no dependencies to solve, no parameters to parse, no answer to validate."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await self.endpoint(Request(scope, receive, send))
-            await response(scope, receive, send)
-
-        self.app = app
 
 
 async def _receive(request: Request, settings: Settings) -> Submission:

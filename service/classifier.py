@@ -142,7 +142,7 @@ class Classifier:
             self._metrics.count(IMAGES, outcome="ok")
             return replace(kept, decode_s=0.0, queue_s=0.0, inference_s=0.0)
         scored = await self._batcher.submit(data, deadline)
-        self._cache.keep(key, scored)
+        self._cache.keep(key, replace(scored, scores=scored.scores.copy()))  # a row would keep its whole batch
         return scored
 
     def model_info(self) -> ModelInfo:

@@ -50,6 +50,8 @@ def counts_after(images: list[bytes], models: Path, **settings: int) -> tuple[di
         answers = asyncio.run(scenario())
     finally:
         classifier.stop()
+    kept = classifier._cache._kept.values() if classifier._cache else ()
+    assert all(one.scores.base is None for one in kept), "a row that is a view keeps its whole batch in memory"
     value = lambda metric, **labels: registry.get_sample_value(metric.name, labels) or 0  # noqa: E731
     inferred = value(STAGE_IMAGES, stage="inference") - before[0]
     return {

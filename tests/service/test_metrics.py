@@ -96,5 +96,6 @@ def test_a_batchs_inference_counts_once_however_many_images_are_in_it(served, di
     seconds, images = (served.counted(name, stage="inference") - was for name, was in zip(names, before, strict=True))
     batches = {answer.inference_s for answer in answers}  # one clock reading a batch
     assert len(batches) < len(answers), "some images shared a batch"
+    assert served.counted("sightline_batch_size_bucket", le="4.0") == served.counted("sightline_batch_size_count"), "4 is best on a CPU"
     assert images == len(answers)
     assert seconds == pytest.approx(sum(batches))

@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,14 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def import_s() -> float:
-    """Seconds that this machine takes to import Ray Serve, as warm or cold as it is for the service that starts next."""
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import ray.serve"], check=True)
-    return time.monotonic() - started
-
-
-@pytest.fixture(scope="module")
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory, launch) -> Iterator:
     started = launch(models, tmp_path_factory.mktemp("service"))
     try:
@@ -40,9 +31,9 @@ def service(models: Path, tmp_path_factory: pytest.TempPathFactory, launch) -> I
         assert started.stop() == 0, started.printed
 
 
-def test_it_is_ready_within_10_imports_of_ray_and_each_printed_line_works_as_pasted(import_s: float, service) -> None:
+def test_it_is_ready_within_20_s_and_each_printed_line_works_as_pasted(service) -> None:
     seconds = float(re.search(r"Ready after ([\d.]+) s", service.printed)[1])
-    assert seconds <= 10 * import_s  # Ray starts nine Python processes; 6.0 to 8.4 were seen
+    assert seconds <= 20
     page, metrics = (re.search(rf"{name} +(http\S+)", service.printed)[1] for name in ("page", "metrics"))
     curl = re.search(r"try +(curl .+)", service.printed)[1]
     answer = json.loads(subprocess.run(shlex.split(curl), cwd=ROOT, check=True, capture_output=True).stdout)
