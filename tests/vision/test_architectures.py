@@ -1,6 +1,10 @@
 """The registry says the truth about every network, and refuses what it cannot build."""
 
 import contextlib
+import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -193,6 +197,26 @@ def test_a_block_that_keeps_the_shape_adds_its_input_unchanged():
     nn.init.zeros_(block.residual[-1].weight)  # the residual is 0 now, so that only the shortcut is left
     features = torch.randn(2, 8, 6, 10)
     assert torch.equal(block(features), features.relu())
+
+
+def narrow_block_gradients() -> None:
+    """Asserts that a narrow strided block's gradients, laid out as the trainer lays them out, are those in float64."""
+    torch.manual_seed(0)
+    single = ResidualBlock(4, 8, 2).to(memory_format=torch.channels_last)
+    double = copy.deepcopy(single).double()
+    features = torch.randn(32, 4, 32, 32).to(memory_format=torch.channels_last)
+    for block, given in ((single, features), (double, features.double())):
+        block(given).square().sum().backward()
+    for (name, parameter), exact in zip(single.named_parameters(), double.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad.double(), exact.grad, rtol=1e-3, atol=1e-3 * float(exact.grad.abs().max()), msg=name)
+
+
+def test_the_gradients_of_a_narrow_block_are_right_without_avx_512():
+    # oneDNN chooses its kernels when it is loaded, so this machine plays an older one in a process of its own.
+    script = f"import {__name__} as here; here.narrow_block_gradients()"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    finished = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr[-2000:]
 
 
 def test_simple_resnet_takes_channels_widths_and_depth():

@@ -24,14 +24,18 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
+        self.stride = stride
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Adds the residual to the shortcut, then ReLU."""
-        return torch.relu(self.residual(features) + self.shortcut(features))
+        # Strided here and not by the projection: on AVX2 the weight gradient of a strided 1×1 convolution over fewer than 8
+        # channels_last channels writes past its buffer, https://github.com/uxlfoundation/oneDNN/issues/6035.
+        kept = features[:, :, :: self.stride, :: self.stride]
+        return torch.relu(self.residual(features) + self.shortcut(kept))
 
 
 def simple_resnet(
