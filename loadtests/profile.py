@@ -1,8 +1,8 @@
 """`python -m loadtests.profile`: where the processor time of one request goes, from its first byte to its answer.
 
-The service runs as shipped, under a steady load. What its processes burn comes from the kernel. Inside the replica py-spy
-samples which Python thread is running what, and the replica's time is shared out by those samples; threads that are not
-Python's are the engine's own. So the stages add up to the total. What no rule claims is called `other`.
+The service runs as shipped, under a steady load. What its processes and the replica's threads burn comes from the kernel. Inside
+the replica py-spy samples what each Python thread is running, and the thread's time is shared out by those samples; threads that
+are not Python's are the engine's own. So the stages add up to the total. What no rule claims is called `other`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import psutil
@@ -36,7 +36,7 @@ _RULES = (
     (r"\(service/metrics\.py|/ray/util/metrics|/ray/serve/metrics", "metrics"),
     (r"\(service/request_log\.py|/logging/", "log"),
     (r"\(service/batching\.py|\(service/classifier\.py", "queue"),
-    (r"\(service/envelope\.py|\(service/api\.py|/fastapi/|/starlette/|/ray/serve/", "routing"),
+    (r"\(service/ingress\.py|\(service/envelope\.py|\(service/api\.py|/fastapi/|/starlette/|/ray/serve/", "routing"),
     (r"/asyncio/|uvloop|/concurrent/futures/|threading\.py|/selectors", "event loop"),
 )
 
@@ -69,28 +69,38 @@ def main() -> None:
         spy = subprocess.Popen(
             [
                 *(str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(replica), "--duration", str(parsed.seconds)),
-                *("--rate", "200", "--format", "raw", "--full-filenames", "--threads", "--nolineno", "--output", str(stacks)),
+                *(
+                    "--rate",
+                    "100",
+                    "--nonblocking",
+                    "--format",
+                    "raw",
+                    "--full-filenames",
+                    "--threads",
+                    "--nolineno",
+                    "--output",
+                    str(stacks),
+                ),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        python_before = _threads(replica)
+        threads_before = _threads(replica)
         got = wrk(parsed.clients, parsed.seconds, load)
-        after, python_after = _cpu_by_process(server), _threads(replica)
+        after, threads_after = _cpu_by_process(server), _threads(replica)
         spy.wait()
         console.print(f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s")
-        samples, python_threads = _stages(stacks.read_text())
+        samples = _stages(stacks.read_text())
     requests = got["requests"]
     account: Counter[str] = Counter()
     for pid, (name, seconds) in after.items():
-        spent = seconds - before.get(pid, (name, 0.0))[1]
         if pid != replica:
-            account[_process_stage(name)] += spent
-            continue
-        native = sum(seconds - python_before.get(thread, 0.0) for thread, seconds in python_after.items() if thread not in python_threads)
-        account["infer"] += native
-        for stage, count in samples.items():
-            account[stage] += (spent - native) * count / max(1, sum(samples.values()))
+            account[_process_stage(name)] += seconds - before.get(pid, (name, 0.0))[1]
+    for thread, seconds in threads_after.items():
+        spent = seconds - threads_before.get(thread, 0.0)
+        stages = samples.get(thread, Counter(infer=1))
+        for stage, count in stages.items():
+            account[stage] += spent * count / stages.total()
     milliseconds = {stage: 1000 * seconds / requests for stage, seconds in account.most_common()}
     table = Table("stage", "CPU ms a request", "share")
     for stage, value in milliseconds.items():
@@ -120,17 +130,15 @@ def _process_stage(command: str) -> str:
     return "HAProxy" if "haproxy" in command.lower() and "ray::" not in command else "rest of Ray"
 
 
-def _stages(raw: str) -> tuple[Counter[str], set[int]]:
-    """Samples by stage, and the kernel's numbers of the threads that run Python."""
-    samples: Counter[str] = Counter()
-    threads: set[int] = set()
+def _stages(raw: str) -> dict[int, Counter[str]]:
+    """Samples by stage of each thread that runs Python, by the kernel's number for it."""
+    samples: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = [frame.replace(f"{ROOT}/", "") for frame in stack.split(";")]
-        if named := re.search(r"tid: (\d+)|thread \(?(0x[0-9a-fA-F]+|\d+)", frames[0]):
-            threads.add(int(named[1] or named[2], 0))
-        samples[_stage(frames)] += int(count)
-    return samples, threads
+        if named := re.match(r"thread \((\d+)\)", frames[0]):
+            samples[int(named[1])][_stage(frames)] += int(count)
+    return samples
 
 
 def _stage(frames: list[str]) -> str:

@@ -54,9 +54,11 @@ class ImageClassifier:
         await self._classifier.start()
 
     def __del__(self) -> None:
-        """Ray calls this when the replica stops: the lines that still wait are written."""
+        """Ray calls this when the replica stops: the lines and counts that still wait are written."""
         if hasattr(self, "_log"):
             self._log.stop()
+        if hasattr(self, "_metrics"):
+            self._metrics.stop()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray calls this after the constructor."""

@@ -72,7 +72,8 @@ class Classifier:
         workers = settings.worker_threads
         self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
         self._max_batch_size = settings.max_batch_size or self._engine.best_batch_size
-        self._batcher: Batcher[_Scored] = Batcher(self._classify, workers, self._max_batch_size)
+        # One more than the engine has streams: while one waits for its answers to be taken, the streams have work (decision 12).
+        self._batcher: Batcher[_Scored] = Batcher(self._classify, workers + 1, self._max_batch_size)
         self._cache: AnswerCache[_Scored] | None = AnswerCache(bundle.digest, settings.cache_images) if settings.cache_images else None
         self._proved = False
 

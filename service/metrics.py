@@ -4,11 +4,15 @@ Units are base units, no label value comes from a client. Ray's agent reconstruc
 so exact means come from the seconds counters.
 """
 
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import prometheus_client
+
+_HAND_OVER_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,11 @@ class PrometheusMetrics:
 
 
 class RayMetrics:
-    """The table in Ray: its node agent exposes it with the prefix `ray_` and the replica as a tag. Only inside a replica."""
+    """The table in Ray: its node agent exposes it with the prefix `ray_` and the replica as a tag. Only inside a replica.
+
+    Counts are added up here and given to Ray once a second, because Ray takes 30 to 50 µs for each; Ray's agent gets them every
+    2 s anyway. Ends with `stop`.
+    """
 
     def __init__(self) -> None:
         from ray.serve import metrics as ray_metrics
@@ -92,12 +100,32 @@ class RayMetrics:
             else ray_metrics.Histogram(metric.name, description=metric.help, boundaries=list(metric.buckets), tag_keys=metric.labels)  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
             for metric in METRICS
         }
+        self._counted: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._hand_over_regularly, name="metrics", daemon=True).start()
 
     def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Adds to a counter; Ray refuses an amount of 0."""
         if amount > 0:
-            self._metrics[metric.name].inc(amount, labels)
+            with self._lock:
+                self._counted[metric.name, tuple(labels.items())] += amount  # type: ignore[assignment]  # a Counter holds floats as well
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds to a histogram."""
         self._metrics[metric.name].observe(value, labels)
+
+    def stop(self) -> None:
+        """Gives Ray what it has not got yet."""
+        self._stopped.set()
+        self._hand_over()
+
+    def _hand_over_regularly(self) -> None:
+        while not self._stopped.wait(_HAND_OVER_INTERVAL_S):
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            counted, self._counted = self._counted, Counter()
+        for (name, labels), amount in counted.items():
+            self._metrics[name].inc(amount, dict(labels))

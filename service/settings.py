@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     engine: Literal["auto", "openvino", "torch"] = "auto"
     """`auto`: torch on a GPU, else OpenVINO, else torch."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """Batches that are decoded and inferred at a time, each by one thread; 0 takes as many as there are CPUs for this process."""
+    """CPU threads for inference, each with a batch of its own; 0 takes as many as there are CPUs for this process."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that each hold the model and answer requests."""
 

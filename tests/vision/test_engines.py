@@ -230,13 +230,14 @@ def test_warm_runs_each_power_of_two_once(bundle, engines, name, most, sizes):
     assert recorder.shapes == [(size, *bundle.manifest.preprocessing.shape) for size in sizes]
 
 
-def test_threads_that_infer_at_a_time_get_what_one_alone_gets(bundle):
-    """Through every way that an inference can take: alone with all threads, and in a stream beside others."""
-    engine = load_engine(bundle, "openvino", 3, LIMITS, streams=3)
+@pytest.mark.parametrize("streams", [1, 3])
+def test_threads_that_infer_at_a_time_get_what_one_alone_gets(bundle, streams):
+    """Through every way that an inference can take: alone with all threads, in a stream beside others, waiting for a stream."""
+    engine = load_engine(bundle, "openvino", 3, LIMITS, streams=streams)
     generator = np.random.default_rng(0)
     batches = [generator.integers(0, 256, (size, *bundle.manifest.preprocessing.shape), dtype=np.uint8) for size in (1, 1, 2, 5) * 10]
     expected = [engine.infer(batch) for batch in batches]
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(streams + 1) as threads:
         got = list(threads.map(engine.infer, batches))
     for one, other in zip(expected, got, strict=True):
         assert np.abs(one - other).max() < 1e-3

@@ -33,7 +33,7 @@ class Engine(Protocol):
 
 
 class ServingEngine(Engine, Protocol):
-    """One that `load_engine` gives: `infer` may be called by as many threads at a time as it was asked for.
+    """One that `load_engine` gives: `infer` may be called by several threads at a time.
 
     Attributes:
         best_batch_size: images in one inference beyond which it does no more images a second.
@@ -54,7 +54,7 @@ def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLi
         name: `auto` takes a GPU through torch where there is one, else OpenVINO where the bundle brings it, else torch.
         threads: CPU threads for all inferences together, at least 1.
         limits: for decoding the golden samples.
-        streams: how many threads may call `infer` at a time, 1 to `threads`.
+        streams: how many inferences run at a time, 1 to `threads`; one more waits for its turn.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run this bundle.

@@ -74,8 +74,8 @@ class OpenVinoEngine:
                 file, f"it has {outputs.get_length()} outputs, but the manifest has {len(bundle.manifest.categories)} categories."
             )
         self.description = f"openvino-{precision}"
-        self._alone = alone.create_infer_request()
-        self._requests = [together.create_infer_request() for _ in range(streams)] if streams > 1 else []
+        self._alone = alone.create_infer_request() if streams > 1 else None
+        self._requests = [together.create_infer_request() for _ in range(streams)]
         self._free: SimpleQueue[Any] = SimpleQueue()
         for request in self._requests:
             self._free.put(request)
@@ -89,7 +89,7 @@ class OpenVinoEngine:
         half the threads are done sooner than one after the other with all.
         """
         with self._count:
-            alone = not self._requests or (self._running == 0 and len(images) == 1)
+            alone = self._alone is not None and self._running == 0 and len(images) == 1
             self._running += 1
         request = self._alone if alone else self._free.get()
         try:
@@ -102,8 +102,9 @@ class OpenVinoEngine:
 
     def warm(self, images: Pixels) -> None:
         """Runs these images through every stream, while nothing else runs."""
-        for request in [self._alone, *self._requests]:
-            _run(request, images)
+        for request in (self._alone, *self._requests):
+            if request is not None:
+                _run(request, images)
 
 
 def _run(request: Any, images: Pixels) -> npt.NDArray[np.float32]:
