@@ -1,9 +1,4 @@
-"""The networks that the benchmark serves, made without a download: random weights, and a head that knows each photo.
-
-Speed does not depend on the weights, but answers must differ from photo to photo, and as surely as those of a network that was
-trained, or int8 would be refused. So BatchNorm's statistics are taken from the photos, residual branches are damped, and the
-head has a class for every photo.
-"""
+"""The networks that the benchmark serves, on disk for everybody: torchvision's files for the peers, a bundle for us."""
 
 import json
 from dataclasses import dataclass
@@ -15,9 +10,8 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
-from torchvision.models.mobilenetv2 import InvertedResidual
-from torchvision.models.resnet import Bottleneck
 
+from loadtests.teaching import teach
 from training.datasets import ImageSet
 from training.export import Evidence, compose_bundle
 from vision.architectures import build_model
@@ -30,8 +24,6 @@ from vision.preprocessing import Preprocessing
 
 CLASSES = 1000  # as ImageNet's networks have
 _ARGUMENTS = {"head": "linear"}  # as torchvision has it
-_BRANCH = 0.1  # what a residual branch is multiplied by
-_SURENESS = 12.0  # logits between the median photo and the one that resembles it most; at 8 int8's probabilities differed by 0.14
 PREPROCESSING = Preprocessing.imagenet()
 _BATCH = 31
 
@@ -95,38 +87,8 @@ def prepare(arch: str, photos: dict[str, bytes], cache: Path, console: Console) 
 def _fitted(arch: str, images: Pixels) -> Classifier:
     torch.manual_seed(0)
     model = build_model(arch, CLASSES, **_ARGUMENTS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = Normalisation(PREPROCESSING)(torch.from_numpy(images)).split(_BATCH)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the mean over all batches
-    with torch.inference_mode():
-        for block in model.modules():
-            if isinstance(block, Bottleneck):
-                block.bn3.weight.fill_(_BRANCH)
-            elif isinstance(block, InvertedResidual) and block.use_res_connect:
-                block.conv[-1].weight.fill_(_BRANCH)
-        model.train()
-        for batch in inputs:
-            model.backbone(batch)
-        model.eval()
-        _set_head(model, torch.cat([model.backbone(batch) for batch in inputs]).double())
+    teach(model, Normalisation(PREPROCESSING)(torch.from_numpy(images)).split(_BATCH))
     return model
-
-
-def _set_head(model: Classifier, features: torch.Tensor) -> None:
-    """The nearest photo, as a linear layer: logit k is -sharpness · ‖z - features[k]‖², without what all share.
-
-    Args:
-        model: its head is set, in place.
-        features: (photos, features), float64; at most CLASSES photos. No photo has the classes beyond them.
-    """
-    nearest = torch.cdist(features, features).square().fill_diagonal_(torch.inf).amin(1)
-    sharpness = _SURENESS / float(nearest.median())
-    last = [module for module in model.head.modules() if isinstance(module, nn.Linear)][-1]
-    last.weight.zero_()
-    last.bias.fill_(-1e4)
-    last.weight[: len(features)] = 2 * sharpness * features.float()
-    last.bias[: len(features)] = -sharpness * features.square().sum(1).float()
 
 
 def _by_torchvisions_names(model: Classifier, arch: str) -> dict[str, torch.Tensor]:

@@ -12,8 +12,9 @@ from service.classifier import Classifier
 from service.ingress import serve_directly
 from service.metrics import RayMetrics
 from service.request_log import start_request_log
-from service.settings import Settings
+from service.settings import Settings, gpu_share
 from vision.bundle.store import find_bundle, load_bundle
+from vision.engines import count_gpus
 from vision.image import silence_pillow
 
 APPLICATION = "sightline"
@@ -29,6 +30,8 @@ def build_app(settings: Settings) -> serve.Application:
         # Our own gate refuses first, with a problem document; Ray's refusal would be plain text.
         max_ongoing_requests=2 * settings.max_queued_requests + 16,
         graceful_shutdown_timeout_s=settings.request_timeout_s + 5,
+        # Ray only counts CPUs, the engine's threads decide; of GPUs it shows a replica those that it has a share of.
+        ray_actor_options={"num_cpus": 0, "num_gpus": 0 if settings.engine == "openvino" else gpu_share(settings.replicas, count_gpus())},
     )
     application: serve.Application = deployment.bind(settings)
     return application
@@ -39,7 +42,6 @@ def build_app(settings: Settings) -> serve.Application:
     health_check_period_s=5,
     health_check_timeout_s=15,
     graceful_shutdown_wait_loop_s=0.5,
-    ray_actor_options={"num_cpus": 0},  # Ray only counts CPUs; the engine's and the decoders' threads decide
 )
 @serve.ingress()
 class ImageClassifier:

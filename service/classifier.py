@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from service.settings import Settings
 from vision.bundle.store import Bundle
 from vision.engines import load_engine, warm
 from vision.errors import GoldenMismatch, ImageError
-from vision.image import Pixels, decode
+from vision.image import decode
 from vision.prediction import Prediction, probabilities, top_k
 
 
@@ -162,13 +163,13 @@ class Classifier:
 
     def _classify(self, batch: Batch) -> list[_Scored | Exception]:
         """In a worker: each image decoded for itself, those that could be in one inference."""
-        decoded: list[tuple[int, int, Pixels, float] | ImageError] = [self._decode(image) for image in batch.images]
-        pixels = [one[2] for one in decoded if not isinstance(one, ImageError)]
+        decoded: list[tuple[int, int, Any, float] | ImageError] = [self._decode(image) for image in batch.images]
+        prepared = [one[2] for one in decoded if not isinstance(one, ImageError)]
         started = time.monotonic()
-        rows = probabilities(self._engine.infer(np.stack(pixels)), self.bundle.manifest.temperature) if pixels else np.empty((0, 0))
+        rows = probabilities(self._engine.infer_prepared(prepared), self.bundle.manifest.temperature) if prepared else np.empty((0, 0))
         inference_s = time.monotonic() - started
-        if len(rows) != len(pixels):
-            raise RuntimeError(f"the engine gave {len(rows)} answers to {len(pixels)} images")
+        if len(rows) != len(prepared):
+            raise RuntimeError(f"the engine gave {len(rows)} answers to {len(prepared)} images")
         self._count(batch, decoded, inference_s)
         left = iter(rows)
         return [
@@ -176,17 +177,16 @@ class Classifier:
             for one, waited_s in zip(decoded, batch.waited_s, strict=True)
         ]
 
-    def _decode(self, image: bytes) -> tuple[int, int, Pixels, float] | ImageError:
-        """(width, height, pixels for the network, seconds)."""
+    def _decode(self, image: bytes) -> tuple[int, int, Any, float] | ImageError:
+        """(width, height, what the engine takes, seconds)."""
         started = time.monotonic()
         try:
             upright = decode(image, self._limits)
         except ImageError as error:
             return error
-        pixels = self.bundle.manifest.preprocessing.apply(upright)
-        return upright.shape[1], upright.shape[0], pixels, time.monotonic() - started
+        return upright.shape[1], upright.shape[0], self._engine.prepare(upright), time.monotonic() - started
 
-    def _count(self, batch: Batch, decoded: list[tuple[int, int, Pixels, float] | ImageError], inference_s: float) -> None:
+    def _count(self, batch: Batch, decoded: list[tuple[int, int, Any, float] | ImageError], inference_s: float) -> None:
         """Once a batch, because an observation costs some microseconds."""
         refused = [one.code for one in decoded if isinstance(one, ImageError)]
         decode_s = [one[3] for one in decoded if not isinstance(one, ImageError)]

@@ -107,3 +107,8 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         return min(cpus, max(1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):
         return cpus
+
+
+def gpu_share(replicas: int, gpus: int) -> float:
+    """Of one GPU for each replica, 0 to 1, such that all replicas have one and as few as can be share it."""
+    return 1 / -(-replicas // gpus) if gpus else 0.0

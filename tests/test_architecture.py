@@ -23,6 +23,7 @@ ONLY_HERE = {
 # They are imported by a replica that serves through OpenVINO, which must never pay for torch.
 TORCH_FREE = {
     "vision/errors.py",
+    "vision/geometry.py",
     "vision/image.py",
     "vision/preprocessing.py",
     "vision/prediction.py",
@@ -30,6 +31,7 @@ TORCH_FREE = {
     "vision/bundle/golden.py",
     "vision/bundle/store.py",
     "vision/engines/__init__.py",
+    "vision/engines/host.py",
     "vision/engines/openvino_engine.py",
     "vision/engines/openvino_library.py",
 }

@@ -57,7 +57,7 @@ class OnnxEngine:
 def available(bundle: Bundle) -> dict[str, Callable[[], Engine]]:
     """By name, how to open each engine that the bundle brings files for and this machine can run; the reference first."""
     threads = torch.get_num_threads()
-    engines: dict[str, Callable[[], Engine]] = {REFERENCE: lambda: TorchEngine(bundle, threads, device="cpu")}
+    engines: dict[str, Callable[[], Engine]] = {REFERENCE: lambda: TorchEngine(bundle, threads)}
     if OPENVINO_FILE in bundle.files:
         for precision in reversed(precisions(bundle)):
             engines[f"openvino-{precision}"] = _openvino(bundle, precision, threads)

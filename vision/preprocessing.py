@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vision.geometry import place
 from vision.image import Pixels
 
 # The statistics of ImageNet's training photos that torchvision's weights were trained with:
@@ -109,9 +110,10 @@ class Preprocessing(BaseModel):
         picture = Image.fromarray(image)
         if self.channels == 1:
             picture = picture.convert("L")
-        picture = self._trimmed(picture)
-        picture = self._resize(picture, self._scaled_size(picture.width, picture.height))
-        pixels = np.asarray(self._squared(picture))
+        placement = place(self, picture.width, picture.height)
+        if placement.box != (0, 0, *picture.size):
+            picture = picture.crop(placement.box)
+        pixels = np.asarray(self._squared(self._resize(picture, placement.size), placement.corner))
         return np.ascontiguousarray(pixels[:, :, None] if self.channels == 1 else pixels)
 
     def normalise(self, images: Pixels) -> npt.NDArray[np.float32]:
@@ -132,22 +134,6 @@ class Preprocessing(BaseModel):
         numbers = [", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
         return f"It {colour}, {what}, multiplies the values by {self.scale:.6g}, subtracts {numbers[0]} and divides by {numbers[1]}."
 
-    def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """Rounds as torchvision's Resize does, so that a published weight sees the pixels that it was measured with."""
-        if self.policy == "squash":
-            return self.resize_px, self.resize_px
-        fixed = max(width, height) if self.policy == "pad" else min(width, height)
-        return tuple(self.resize_px if side == fixed else max(1, int(self.resize_px * side / fixed)) for side in (width, height))  # type: ignore[return-value]
-
-    def _trimmed(self, picture: Image.Image) -> Image.Image:
-        """Cuts the far ends off a strip of more than 16:1, which the crop discards: scaled whole, 10,000×1 px would be 2.6 GB."""
-        short, long = sorted(picture.size)
-        keep = 16 * short + (long - 16 * short) % 2  # of the same parity, so that the middle stays where it is
-        if self.policy != "crop" or long <= keep:
-            return picture
-        cut = (long - keep) // 2
-        return picture.crop((cut, 0, cut + keep, short) if picture.width == long else (0, cut, short, cut + keep))
-
     def _resize(self, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
         if picture.size == size:
             return picture
@@ -155,15 +141,14 @@ class Preprocessing(BaseModel):
             return picture.resize(size, _RESAMPLING[self.interpolation])
         return Image.fromarray(_bilinear(np.asarray(picture), size))
 
-    def _squared(self, picture: Image.Image) -> Image.Image:
+    def _squared(self, picture: Image.Image, corner: tuple[int, int]) -> Image.Image:
+        left, top = corner
         if self.policy == "pad":
             square = Image.new(
                 picture.mode, (self.crop_px, self.crop_px), (self.fill,) * self.channels if self.channels == 3 else self.fill
             )
-            square.paste(picture, ((self.crop_px - picture.width) // 2, (self.crop_px - picture.height) // 2))
+            square.paste(picture, (-left, -top))
             return square
-        # torchvision's CenterCrop: the odd pixel is cut by round(), half to even.
-        left, top = round((picture.width - self.crop_px) / 2), round((picture.height - self.crop_px) / 2)
         return picture.crop((left, top, left + self.crop_px, top + self.crop_px))
 
 

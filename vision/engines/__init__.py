@@ -3,8 +3,9 @@
 `load_engine` picks and proves one; nobody else names an engine class. Importing this imports neither torch nor OpenVINO.
 """
 
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,14 @@ class ServingEngine(Engine, Protocol):
 
     best_batch_size: int
 
+    def prepare(self, image: Pixels) -> Any:
+        """Upright RGB (H, W, 3) of any size → what `infer_prepared` takes: on a CPU the network's square, on a GPU the image."""
+        ...
+
+    def infer_prepared(self, images: Sequence[Any]) -> npt.NDArray[np.float32]:
+        """At least one prepared image → (N, classes) logits."""
+        ...
+
     def warm(self, images: Pixels) -> None:
         """Runs such a batch once wherever `infer` may run one; nothing else runs meanwhile."""
         ...
@@ -69,15 +78,14 @@ def load_engine(bundle: Bundle, name: EngineName, threads: int, limits: DecodeLi
     raise GoldenMismatch(str(bundle.path), "no engine reproduces the golden samples: " + "; ".join(failures) + ".")
 
 
-def golden_difference(bundle: Bundle, engine: Engine, limits: DecodeLimits) -> str | None:
+def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:
     """What is wrong with the engine's answers to the golden samples, or None where they are right."""
     try:
-        images = np.stack([bundle.manifest.preprocessing.apply(decode(image, limits)) for image in bundle.golden.images])
-        logits = engine.infer(images)
+        logits = engine.infer_prepared([engine.prepare(decode(image, limits)) for image in bundle.golden.images])
     except ImageError as error:
         return f"a golden image cannot be decoded: {error}"
     except RuntimeError as error:  # torch's and OpenVINO's way to say that the shapes do not fit
-        return f"the network does not take an input of shape {images.shape}: {error}"
+        return f"the network does not take an input of shape {bundle.manifest.preprocessing.shape}: {error}"
     return bundle.golden_difference(probabilities(logits, bundle.manifest.temperature), engine.description)
 
 
@@ -91,7 +99,12 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
     has_openvino = OPENVINO_FILE in bundle.manifest.files
     if name == "openvino" and not has_openvino:
         raise EngineUnavailable(f"{bundle.path} brings no {OPENVINO_FILE}; train it again, or use SIGHTLINE_ENGINE=torch.")
-    if name == "openvino" or (name == "auto" and has_openvino and not _has_gpu()):
+    if name != "openvino" and _cuda_works():
+        from vision.engines.cuda_engine import PRECISIONS, CudaEngine
+
+        for reduced in PRECISIONS:
+            yield CudaEngine(bundle, reduced)
+    elif name == "openvino" or (name == "auto" and has_openvino):
         from vision.engines.openvino_engine import OpenVinoEngine, serving_precisions
 
         for precision in serving_precisions(bundle):
@@ -104,8 +117,15 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
         yield TorchEngine(bundle, max(1, threads // streams))
 
 
-def _has_gpu() -> bool:
-    """Whether the NVIDIA driver is loaded; asking torch would cost the seconds that importing it takes."""
-    from pathlib import Path
+def count_gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
+    """How many GPUs the NVIDIA driver has; asking torch would cost the seconds that importing it takes."""
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
 
-    return Path("/proc/driver/nvidia/version").exists()
+
+def _cuda_works() -> bool:
+    """Whether there is a GPU, and a torch that can use it."""
+    if not count_gpus():
+        return False
+    from vision.engines.cuda_engine import works
+
+    return works()

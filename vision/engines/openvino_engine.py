@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vision.bundle.manifest import OPENVINO_FILE, OPENVINO_INT8_FILE, OPENVINO_PREPROCESSING
 from vision.bundle.store import Bundle
+from vision.engines.host import HostEngine
 from vision.engines.openvino_library import load_openvino
 from vision.errors import EngineUnavailable, ManifestInvalid, TensorMismatch
 from vision.image import Pixels
@@ -41,7 +42,7 @@ def serving_precisions(bundle: Bundle) -> tuple[Precision, ...]:
     return tuple(precision for precision in precisions(bundle) if precision != "bf16" or has_amx)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(HostEngine):
     """The bundle's IR, compiled for the CPU.
 
     Args:
@@ -54,6 +55,7 @@ class OpenVinoEngine:
     best_batch_size = 4  # what lies between the layers of a larger one leaves a core's cache (decision 14)
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int, streams: int = 1) -> None:
+        super().__init__(bundle.manifest.preprocessing)
         ov = load_openvino()
         core = ov.Core()
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE

@@ -1,4 +1,4 @@
-"""The reference engine, and the one for GPUs."""
+"""The reference engine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,31 +13,32 @@ from vision.architectures import build_model
 from vision.architectures.classifier import Classifier
 from vision.bundle.manifest import WEIGHTS_FILE
 from vision.bundle.store import Bundle
+from vision.engines.host import HostEngine
 from vision.engines.servable import Servable
 from vision.errors import ManifestInvalid, TensorMismatch
 from vision.image import Pixels
 
 
-class TorchEngine:
-    """Float32.
+class TorchEngine(HostEngine):
+    """Float32 on the CPU.
 
     Args:
         bundle: verified.
         threads: for one inference; the setting is one for the whole process.
-        device: `cpu` or `cuda`; None takes the GPU where there is one.
     """
 
-    def __init__(self, bundle: Bundle, threads: int, device: str | None = None) -> None:
+    best_batch_size = 4
+    description = "torch-f32"
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        super().__init__(bundle.manifest.preprocessing)
         torch.set_num_threads(threads)
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._servable = Servable(load_model(bundle), bundle.manifest.preprocessing).eval().to(self._device)
-        self.best_batch_size = 4 if self._device == "cpu" else 64
-        self.description = "torch-f32" if self._device == "cpu" else f"torch-{self._device}-f32"
+        self._servable = Servable(load_model(bundle), bundle.manifest.preprocessing).eval()
 
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
         """(N, H, W, C) uint8 → (N, classes) logits."""
         with torch.inference_mode():
-            logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images).to(self._device)).cpu().numpy()
+            logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images)).numpy()
         return logits
 
     def warm(self, images: Pixels) -> None:

@@ -1,0 +1,82 @@
+"""Where an image lies in the square that a network sees: the arithmetic of `vision.preprocessing`, for every device.
+
+Imports nothing but the standard library, so that it runs wherever torch does.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+_LONGEST = 16  # times the short side; what is beyond is not read
+
+
+class Geometry(Protocol):
+    """The half of `vision.preprocessing.Preprocessing` that places pixels; its docstrings say what they mean."""
+
+    @property
+    def policy(self) -> Literal["crop", "pad", "squash"]: ...  # noqa: D102
+    @property
+    def resize_px(self) -> int: ...  # noqa: D102
+    @property
+    def crop_px(self) -> int: ...  # noqa: D102
+    @property
+    def interpolation(self) -> Literal["nearest", "bilinear", "bicubic"]: ...  # noqa: D102
+    @property
+    def antialias(self) -> bool: ...  # noqa: D102
+    @property
+    def channels(self) -> Literal[1, 3]: ...  # noqa: D102
+    @property
+    def fill(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What becomes of one image.
+
+    Attributes:
+        box: (left, top, right, bottom) pixels of the part that is read.
+        size: (width, height) pixels that this part is scaled to.
+        corner: (left, top) pixels of the square on the scaled part; negative where it is filled up.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    corner: tuple[int, int]
+
+
+def place(geometry: Geometry, width: int, height: int) -> Placement:
+    """Rounds as torchvision's Resize and CenterCrop do, so that a published weight sees the pixels that it was measured with.
+
+    Args:
+        geometry: the specification.
+        width: pixels of the upright image, at least 1.
+        height: pixels of the upright image, at least 1.
+    """
+    box = _box(geometry, width, height)
+    width, height = box[2] - box[0], box[3] - box[1]
+    size = _scaled_size(geometry, width, height)
+    if geometry.policy == "pad":
+        corner = (-((geometry.crop_px - size[0]) // 2), -((geometry.crop_px - size[1]) // 2))
+    else:  # CenterCrop: the odd pixel is cut by round(), half to even
+        corner = (round((size[0] - geometry.crop_px) / 2), round((size[1] - geometry.crop_px) / 2))
+    return Placement(box, size, corner)
+
+
+def _box(geometry: Geometry, width: int, height: int) -> tuple[int, int, int, int]:
+    """Cuts the far ends off a strip of more than 16:1, which the crop discards: scaled whole, 10,000×1 px would be 2.6 GB."""
+    short, long = sorted((width, height))
+    keep = _LONGEST * short + (long - _LONGEST * short) % 2  # of the same parity, so that the middle stays where it is
+    if geometry.policy != "crop" or long <= keep:
+        return 0, 0, width, height
+    cut = (long - keep) // 2
+    return (cut, 0, cut + keep, short) if width == long else (0, cut, short, cut + keep)
+
+
+def _scaled_size(geometry: Geometry, width: int, height: int) -> tuple[int, int]:
+    if geometry.policy == "squash":
+        return geometry.resize_px, geometry.resize_px
+    fixed = max(width, height) if geometry.policy == "pad" else min(width, height)
+
+    def scaled(side: int) -> int:
+        return geometry.resize_px if side == fixed else max(1, int(geometry.resize_px * side / fixed))
+
+    return scaled(width), scaled(height)
