@@ -129,7 +129,8 @@ def test_pixels_are_resized_so_many_at_a_time(monkeypatch):
     monkeypatch.setattr(pipeline_module, "squares", watched)
     assert np.array_equal(made(Sums()).classify(images), expected)
     assert sum(count for count, _, _ in seen) == len(images)
-    assert all(count == 1 or count * height * width <= 2 * 80 * 80 for count, height, width in seen)
+    weights = PREPROCESSING.crop_px
+    assert all(count == 1 or count * max(height * width, weights * height, weights * width) <= 2 * 80 * 80 for count, height, width in seen)
 
 
 @pytest.mark.parametrize("largest", [1, 2, 5])

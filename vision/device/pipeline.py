@@ -20,7 +20,7 @@ from vision.device.resampling import squares
 from vision.geometry import Geometry, Placement
 
 Pixels = npt.NDArray[np.uint8]
-# Source pixels that are resized at a time: as float32 their three channels take 200 MB, and half as much again between the axes.
+# Source pixels, and weights of an axis, at a time: 16 million pixels take 100 MB as float16, as many weights 134 MB as float64.
 MAX_PIXELS = 2**24
 _WARMINGS = 3  # runs before a graph is captured, https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
@@ -115,9 +115,9 @@ class Lane:
         self._network = network
         self._geometry = geometry
         self._device = device
-        self._squares = torch.zeros(
-            (max_batch_size, geometry.crop_px, geometry.crop_px, geometry.channels), dtype=torch.uint8, device=device
-        )
+        side = geometry.crop_px
+        # Not filled: that would happen in another stream.
+        self._squares = torch.empty((max_batch_size, side, side, geometry.channels), dtype=torch.uint8, device=device)
         self._cuda = device == "cuda"
         self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle() if self._cuda else None
@@ -140,7 +140,7 @@ class Lane:
         """The images become the first squares of this lane."""
         with self._in_stream():
             start = 0
-            for part in _parts(images):
+            for part in _parts(images, self._geometry.crop_px):
                 pixels = self._uploaded([image.box for image in part])
                 self._squares[start : start + len(part)] = squares(pixels, self._geometry, [image.placement for image in part])
                 start += len(part)
@@ -190,12 +190,17 @@ class Lane:
         return host.to(self._device, non_blocking=True)
 
 
-def _parts(images: Sequence[Placed]) -> Iterator[Sequence[Placed]]:
-    """In order, as many at a time as stay within MAX_PIXELS when padded to the largest of them; at least one."""
+def _parts(images: Sequence[Placed], side: int) -> Iterator[Sequence[Placed]]:
+    """In order, as many at a time as stay within MAX_PIXELS when padded to the largest of them; at least one.
+
+    Args:
+        images: any number.
+        side: pixels of the squares that they become; an axis of a batch takes N × side × its longest side weights.
+    """
     start = height = width = 0
     for index, image in enumerate(images):
         height, width = max(height, image.box.shape[0]), max(width, image.box.shape[1])
-        if index > start and (index + 1 - start) * height * width > MAX_PIXELS:
+        if index > start and (index + 1 - start) * max(height * width, side * height, side * width) > MAX_PIXELS:
             yield images[start:index]
             start, height, width = index, *image.box.shape[:2]
     yield images[start:]
