@@ -2,7 +2,8 @@
 
 Every server gets the same photos and the same weights, is started, checked for right answers, warmed, measured at 1, 16 and 64
 clients, and stopped, one after another; and that as often as asked for. The ceiling (`loadtests.ceiling`) is a loop without a
-server. Ratios within a run are results; single times on a shared machine are not. The last line is JSON.
+server, measured right before and right after each server's 64 clients; a server's share of it is what servers are compared by,
+because a shared machine is now twice as fast as then. Single times are not results. The last line is JSON.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.ceiling import measure_apart
+from loadtests.ceiling import Ceiling
 from loadtests.contenders import CONTENDERS, PEERS, Contender
 from loadtests.corpus import photos
 from loadtests.networks import Network, prepare
@@ -76,25 +77,22 @@ def _round(
     chosen: list[Contender], network: Network, corpus: list[bytes], parsed: argparse.Namespace, number: int, console: Console
 ) -> dict[str, dict[str, Any]]:
     """One measurement of everybody, in another order each time."""
-    order: list[Contender | None] = [None, *chosen]
-    random.Random(number).shuffle(order)
+    order = random.Random(number).sample(chosen, len(chosen))
     results: dict[str, dict[str, Any]] = {}
-    for contender in order:
-        name = "ceiling" if contender is None else contender.name
-        try:
-            if contender is None:
-                results[name] = measure_apart(network.bundle, corpus, parsed.seconds)
-            else:
-                results[name] = _measure(contender, network, corpus, parsed.seconds)
-        except ServerFailed as error:
-            console.print(f"{name}: {error}")
-            results[name] = {}
-        rates = {key: f"{value:.0f}/s" for key, value in results[name].items() if key.startswith("rate")}
-        console.print(f"{network.arch}, round {number + 1}, {name}: {rates}")
+    with Ceiling(network.bundle, corpus) as ceiling:
+        for contender in order:
+            try:
+                results[contender.name] = _measure(contender, network, corpus, parsed.seconds, ceiling)
+            except ServerFailed as error:
+                console.print(f"{contender.name}: {error}")
+                results[contender.name] = {}
+            rates = {key: f"{value:.0f}/s" for key, value in results[contender.name].items() if "rate" in key}
+            console.print(f"{network.arch}, round {number + 1}, {contender.name}: {rates}")
+        results["ceiling"] = ceiling.facts | ceiling.measure(parsed.seconds)
     return results
 
 
-def _measure(contender: Contender, network: Network, corpus: list[bytes], seconds: int) -> dict[str, Any]:
+def _measure(contender: Contender, network: Network, corpus: list[bytes], seconds: int, ceiling: Ceiling) -> dict[str, Any]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
     environment |= {"BENCH_MODEL": str(network.folder), "BENCH_BUNDLE": str(network.bundle)}
@@ -116,6 +114,8 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
         result["agreement"], result["difference"] = _check(contender, port, bodies, network)
         for clients in CLIENTS:
             wrk(clients, _WARM_S, load)
+            if clients == CLIENTS[-1]:
+                around = [ceiling.measure(seconds)["rate"]]
             before = server.cpu_s()
             got = wrk(clients, seconds, load)
             done = got["requests"] - got["failed"]
@@ -126,6 +126,8 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
                 f"cpu_ms_{clients}": 1000 * (server.cpu_s() - before) / max(done, 1),
                 f"failed_{clients}": got["failed"],
             }
+        around.append(ceiling.measure(seconds)["rate"])
+        result["ceiling_rate"] = statistics.mean(around)
         result["peak_bytes"] = server.peak_bytes
     return result
 
@@ -180,7 +182,7 @@ def _install(peer: str, console: Console) -> None:
 
 
 def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Per contender the median of each number, and of its ratios to Sightline and the ceiling within a round, with the spread."""
+    """Per contender the median of each number, of its share of the ceiling, and of Sightline's share ÷ its, with the spread."""
     names = ["ceiling", *(one.name for one in CONTENDERS if one.name in rounds[0])]
     summary: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -190,12 +192,17 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any
             continue
         summary[name] = {key: statistics.median(one[key] for one in got) for key in got[0]}
         if name != "ceiling":
-            summary[name]["of_ceiling"] = _spread(one[name]["rate_64"] / one["ceiling"]["rate"] for one in rounds if one[name])
+            summary[name]["of_ceiling"] = _spread(map(_share, got))
         if name not in ("ceiling", "Sightline"):
             # Who answered nobody at 64 clients within the time has no ratio; its row says 0.
             both = [one for one in rounds if one[name].get("rate_64") and one.get("Sightline")]
-            summary[name]["sightline_is"] = _spread(one["Sightline"]["rate_64"] / one[name]["rate_64"] for one in both)
+            summary[name]["sightline_is"] = _spread(_share(one["Sightline"]) / _share(one[name]) for one in both)
     return summary
+
+
+def _share(result: dict[str, Any]) -> float:
+    """Of what the loop did around it."""
+    return float(result["rate_64"] / result["ceiling_rate"])
 
 
 def _spread(values: Iterable[float]) -> dict[str, float]:
