@@ -18,7 +18,7 @@ from service.admission import Gate, Submission, find_images, read_body
 from service.classifier import Classification
 from service.envelope import RequestEnvelope
 from service.errors import PROBLEMS, BodyTimeout, DeadlineExceeded, ProblemKind, RequestError, problem_kind
-from service.metrics import REJECTIONS, STAGE_IMAGES, STAGE_SECONDS, Metrics
+from service.metrics import REJECTIONS, REQUEST_SECONDS, STAGE_SECONDS, Metrics
 from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ModelInfo, ModelList, Problem
 from service.settings import Settings
 from vision.errors import ImageError, SightlineError
@@ -71,8 +71,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
             classifier.check_ready()
             submission = await _receive(request, settings)
             read_s = time.monotonic() - started
-            metrics.count(STAGE_SECONDS, read_s, stage="read")
-            metrics.count(STAGE_IMAGES, len(submission.images), stage="read")
+            metrics.observe(STAGE_SECONDS, read_s, stage="read")
             request.state.images = len(submission.images)
             outcomes = await _classify_all(classifier, submission, request.receive, settings.request_timeout_s)
         if submission.single and isinstance(outcomes[0], SightlineError):
@@ -82,6 +81,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         slowest = {stage: max((getattr(one, f"{stage}_s") for one in done), default=0.0) for stage in ("decode", "queue", "inference")}
         seconds = {"read": read_s, **slowest, "total": time.monotonic() - started}
         answer["timings_ms"] = {stage: round(1000 * value, 3) for stage, value in seconds.items()}
+        metrics.observe(REQUEST_SECONDS, seconds["total"] - read_s)
         return Response(to_json(answer), media_type="application/json")
 
     statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
@@ -120,7 +120,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         return FileResponse(PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY, "cache-control": "no-cache"})
 
     api.mount("/page", StaticFiles(directory=PAGE))
-    api.add_middleware(RequestEnvelope, last_answer=_last_answer)
+    api.add_middleware(RequestEnvelope, last_answer=_last_answer, metrics=metrics)
     return api
 
 

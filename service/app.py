@@ -5,12 +5,13 @@ where that is a string.
 """
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from ray import serve
 
 from service.api import create_api
 from service.classifier import Classifier
 from service.ingress import serve_directly
-from service.metrics import RayMetrics
+from service.metrics import Metrics, RayBridge
 from service.request_log import start_request_log
 from service.settings import Settings, gpu_share
 from vision.bundle.store import find_bundle, load_bundle
@@ -51,16 +52,15 @@ class ImageClassifier:
         silence_pillow()
         self._settings = settings
         self._log = start_request_log(settings.log_file)
-        self._metrics = RayMetrics()
+        self._metrics = Metrics(CollectorRegistry())
+        self._bridge = RayBridge(self._metrics.registry)
         self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
         await self._classifier.start()
 
     def __del__(self) -> None:
-        """Ray calls this when the replica stops: the lines and counts that still wait are written."""
+        """Ray calls this when the replica stops: the lines that still wait are written."""
         if hasattr(self, "_log"):
             self._log.stop()
-        if hasattr(self, "_metrics"):
-            self._metrics.stop()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray calls this after the constructor."""

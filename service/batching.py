@@ -82,7 +82,8 @@ class Batcher(Generic[Result]):
         """
         if self._loop is None:
             raise NotReady("The batches are not running.")
-        if self._running and time.monotonic() - min(self._running.values()) > STALLED_S:
+        running = list(self._running.values())  # at once, because metrics ask from another thread
+        if running and time.monotonic() - min(running) > STALLED_S:
             raise NotReady(f"A batch has been running for more than {STALLED_S:.0f} s.")
 
     @property

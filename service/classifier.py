@@ -1,23 +1,44 @@
 """Bytes of one image → its labels: batches that a thread decodes, resizes, infers and scores. Knows no HTTP and no Ray."""
 
 import asyncio
+import json
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from service.batching import Batch, Batcher
 from service.cache import AnswerCache
 from service.errors import NotReady
-from service.metrics import BATCH_SIZE, CACHE, DECODE_FAILURES, IMAGES, STAGE_IMAGES, STAGE_SECONDS, Metrics
+from service.metrics import (
+    BATCH_SIZE,
+    CACHE,
+    CONFIDENCE,
+    DECODE_FAILURES,
+    FORMATS,
+    IMAGES,
+    MAX_LABELS,
+    MEMORY,
+    MODEL_INFO,
+    OTHER_LABEL,
+    PENDING,
+    PREDICTIONS,
+    READY,
+    REFERENCE_SHARE,
+    STAGE_SECONDS,
+    Metrics,
+)
 from service.schemas import ModelInfo
 from service.settings import Settings
+from vision.bundle.manifest import BASELINE_FILE
 from vision.bundle.store import Bundle
 from vision.engines import load_engine, warm
 from vision.errors import GoldenMismatch, ImageError
-from vision.image import decode
+from vision.image import decode, sniff_format
 from vision.prediction import Prediction, probabilities, top_k
 
 
@@ -54,6 +75,18 @@ class _Scored:
     inference_s: float
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """An image that could be decoded, as the engine takes it."""
+
+    width: int
+    height: int
+    format: str
+    prepared: Any
+    decode_s: float
+    preprocess_s: float
+
+
 class Classifier:
     """One bundle behind one engine.
 
@@ -77,6 +110,8 @@ class Classifier:
         self._batcher: Batcher[_Scored] = Batcher(self._classify, workers + 1, self._max_batch_size)
         self._cache: AnswerCache[_Scored] | None = AnswerCache(bundle.digest, settings.cache_images) if settings.cache_images else None
         self._proved = False
+        self._names = frozenset(bundle.manifest.categories[:MAX_LABELS])
+        self._describe()
 
     async def start(self) -> None:
         """Warms every batch size, then proves the bundle through the same path that requests take.
@@ -131,6 +166,9 @@ class Classifier:
             self._metrics.count(IMAGES, outcome="failed")
             raise
         predictions = top_k(scored.scores, self.bundle.manifest.categories, k)
+        best = predictions[0]
+        self._metrics.observe(CONFIDENCE, best.score)
+        self._metrics.count(PREDICTIONS, label=self._name(best.label))
         return Classification(scored.width, scored.height, predictions, scored.decode_s, scored.queue_s, scored.inference_s)
 
     async def _score(self, data: bytes, deadline: float) -> _Scored:
@@ -163,40 +201,76 @@ class Classifier:
 
     def _classify(self, batch: Batch) -> list[_Scored | Exception]:
         """In a worker: each image decoded for itself, those that could be in one inference."""
-        decoded: list[tuple[int, int, Any, float] | ImageError] = [self._decode(image) for image in batch.images]
-        prepared = [one[2] for one in decoded if not isinstance(one, ImageError)]
+        outcomes = [self._decode(image) for image in batch.images]
+        decoded = [one for one in outcomes if isinstance(one, _Decoded)]
         started = time.monotonic()
-        rows = probabilities(self._engine.infer_prepared(prepared), self.bundle.manifest.temperature) if prepared else np.empty((0, 0))
-        inference_s = time.monotonic() - started
-        if len(rows) != len(prepared):
-            raise RuntimeError(f"the engine gave {len(rows)} answers to {len(prepared)} images")
-        self._count(batch, decoded, inference_s)
-        left = iter(rows)
+        logits = self._engine.infer_prepared([one.prepared for one in decoded]) if decoded else np.empty((0, 0), np.float32)
+        inferred = time.monotonic()
+        if len(logits) != len(decoded):
+            raise RuntimeError(f"the engine gave {len(logits)} answers to {len(decoded)} images")
+        rows = iter(probabilities(logits, self.bundle.manifest.temperature) if decoded else logits)
+        inference_s, postprocess_s = inferred - started, time.monotonic() - inferred
+        if self._proved:  # what proves the bundle is nobody's request
+            self._count(batch, outcomes, {"inference": inference_s, "postprocess": postprocess_s})
         return [
-            one if isinstance(one, ImageError) else _Scored(one[0], one[1], next(left), one[3], waited_s, inference_s)
-            for one, waited_s in zip(decoded, batch.waited_s, strict=True)
+            one
+            if isinstance(one, ImageError)
+            else _Scored(one.width, one.height, next(rows), one.decode_s + one.preprocess_s, waited_s, inference_s)
+            for one, waited_s in zip(outcomes, batch.waited_s, strict=True)
         ]
 
-    def _decode(self, image: bytes) -> tuple[int, int, Any, float] | ImageError:
-        """(width, height, what the engine takes, seconds)."""
+    def _decode(self, image: bytes) -> _Decoded | ImageError:
         started = time.monotonic()
         try:
             upright = decode(image, self._limits)
         except ImageError as error:
             return error
-        return upright.shape[1], upright.shape[0], self._engine.prepare(upright), time.monotonic() - started
+        decoded = time.monotonic()
+        prepared = self._engine.prepare(upright)
+        height, width = upright.shape[:2]
+        return _Decoded(width, height, sniff_format(image) or "", prepared, decoded - started, time.monotonic() - decoded)
 
-    def _count(self, batch: Batch, decoded: list[tuple[int, int, Any, float] | ImageError], inference_s: float) -> None:
-        """Once a batch, because an observation costs some microseconds."""
-        refused = [one.code for one in decoded if isinstance(one, ImageError)]
-        decode_s = [one[3] for one in decoded if not isinstance(one, ImageError)]
-        count = self._metrics.count
-        for reason in refused:
-            count(DECODE_FAILURES, reason=reason)
-        count(IMAGES, len(refused), outcome="refused")
-        count(IMAGES, len(decode_s), outcome="ok")
-        if decode_s:
-            self._metrics.observe(BATCH_SIZE, len(decode_s))
-        for stage, seconds in (("decode", sum(decode_s)), ("queue_wait", sum(batch.waited_s)), ("inference", inference_s)):
-            count(STAGE_SECONDS, seconds if decode_s else 0, stage=stage)
-            count(STAGE_IMAGES, len(decode_s), stage=stage)
+    def _count(self, batch: Batch, outcomes: list[_Decoded | ImageError], batch_seconds: dict[str, float]) -> None:
+        count, observe = self._metrics.count, self._metrics.observe
+        for one, waited_s in zip(outcomes, batch.waited_s, strict=True):
+            observe(STAGE_SECONDS, waited_s, stage="queue_wait")
+            if isinstance(one, ImageError):
+                count(DECODE_FAILURES, reason=one.code)
+                count(IMAGES, outcome="refused")
+                continue
+            count(IMAGES, outcome="ok")
+            count(FORMATS, format=one.format)
+            observe(STAGE_SECONDS, one.decode_s, stage="decode")
+            observe(STAGE_SECONDS, one.preprocess_s, stage="preprocess")
+        if decoded := sum(isinstance(one, _Decoded) for one in outcomes):
+            observe(BATCH_SIZE, decoded)
+            for stage, seconds in batch_seconds.items():
+                observe(STAGE_SECONDS, seconds, stage=stage)
+
+    def _describe(self) -> None:
+        """What does not change, and what is looked up when somebody reads it."""
+        manifest = self.bundle.manifest
+        labels = {"model": manifest.name, "version": str(manifest.version), "digest": self.bundle.digest}
+        self._metrics.set(MODEL_INFO, 1, **labels, engine=self._engine.description)
+        self._metrics.watch(READY, self._is_ready)
+        self._metrics.watch(PENDING, lambda: self._batcher.waiting)
+        self._metrics.watch(MEMORY, lambda: psutil.Process().memory_info().rss, kind="resident")
+        for kind in self._engine.device_memory():
+            self._metrics.watch(MEMORY, lambda kind=kind: self._engine.device_memory()[kind], kind=kind)  # type: ignore[misc]
+        baseline = json.loads(self.bundle.files[BASELINE_FILE]) if BASELINE_FILE in self.bundle.files else {}
+        shares: Counter[str] = Counter()
+        for label, share in baseline.get("predicted_shares", {}).items():
+            shares[self._name(label)] += share
+        for name, share in shares.items():
+            self._metrics.set(REFERENCE_SHARE, share, label=name)
+
+    def _is_ready(self) -> float:
+        try:
+            self.check_ready()
+        except NotReady:
+            return 0.0
+        return 1.0
+
+    def _name(self, label: str) -> str:
+        """The label's own series, or everybody else's."""
+        return label if label in self._names else OTHER_LABEL

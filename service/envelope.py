@@ -11,6 +11,7 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.metrics import REQUESTS, Metrics
 from service.request_log import log_request
 
 REQUEST_ID = b"x-request-id"
@@ -29,11 +30,13 @@ class RequestEnvelope:
     Args:
         app: what it is around.
         last_answer: the answer to an error that nobody expected.
+        metrics: where requests to /classify are counted.
     """
 
-    def __init__(self, app: ASGIApp, last_answer: Callable[[Request], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, last_answer: Callable[[Request], ASGIApp], metrics: Metrics) -> None:
         self.app = app
         self.last_answer = last_answer
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -62,6 +65,8 @@ class RequestEnvelope:
             if not status:
                 await self.last_answer(Request(scope))(scope, receive, send_with_headers)
         finally:
+            if scope["path"] == "/classify":
+                self.metrics.count(REQUESTS, status=str(status))
             if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
                 log_request(
                     request_id=request_id,

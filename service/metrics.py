@@ -1,18 +1,22 @@
-"""One table of metrics, two back ends: Ray's inside a replica, prometheus_client everywhere else.
+"""One table of metrics, in a registry of prometheus_client; in a replica a bridge gives what is in it to Ray.
 
-Units are base units, no label value comes from a client. Ray's agent reconstructs a histogram's sum from bucket midpoints,
-so exact means come from the seconds counters.
+Names have the prefix `sightline_` and base units; no label value comes from a client. Ray's node agent exposes every replica's
+values on one page, with the prefix `ray_` and the replica as a tag (docs/adr/0016). Prometheus takes the prefix away again.
 """
 
 import threading
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import prometheus_client
+from prometheus_client import CollectorRegistry
 
-_HAND_OVER_INTERVAL_S = 1.0
+MAX_LABELS = 50  # categories with a series of their own; Ray's agent keeps 2,000 series a metric, over all replicas
+OTHER_LABEL = "other"
+# Seconds. 0.25 is the bound of the latency objective, so it must be an edge.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_REFRESH_S = 5.0  # Ray's agent drops a value that is not renewed within 20 s
 
 
 @dataclass(frozen=True)
@@ -21,58 +25,87 @@ class Metric:
 
     Attributes:
         name: with the prefix `sightline_`, the unit, and `_total` where it counts.
-        kind: `counter` or `histogram`.
+        kind: `counter`, `histogram` or `gauge`.
         labels: every one must be given at each observation.
         help: one sentence.
         buckets: upper edges of a histogram, above 0, ascending.
     """
 
     name: str
-    kind: Literal["counter", "histogram"]
+    kind: Literal["counter", "histogram", "gauge"]
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
 
 
+REQUESTS = Metric("sightline_requests_total", "counter", ("status",), "Requests to /classify by status; 499 is a client that left.")
+REQUEST_SECONDS = Metric(
+    "sightline_request_seconds", "histogram", (), "Seconds from the last byte of a request to its answer, where that was 200.", _SECONDS
+)
+REJECTIONS = Metric("sightline_rejections_total", "counter", ("reason",), "Requests refused as a whole, by reason.")
 IMAGES = Metric("sightline_images_total", "counter", ("outcome",), "Images answered, by outcome: ok, refused or failed.")
 DECODE_FAILURES = Metric("sightline_decode_failures_total", "counter", ("reason",), "Images that could not be decoded, by reason.")
-REJECTIONS = Metric("sightline_rejections_total", "counter", ("reason",), "Requests refused before their images were looked at, by reason.")
+FORMATS = Metric("sightline_decoded_images_total", "counter", ("format",), "Images decoded, by format: JPEG, PNG, GIF, WEBP or BMP.")
 STAGE_SECONDS = Metric(
-    "sightline_stage_seconds_total",
-    "counter",
+    "sightline_stage_seconds",
+    "histogram",
     ("stage",),
-    "Seconds spent, by stage: read, decode, queue_wait, inference; a batch's inference counts once, not once an image.",
+    "Seconds by stage: read once a request, decode, preprocess and queue_wait once an image, inference and postprocess once a batch.",
+    _SECONDS,
 )
-STAGE_IMAGES = Metric("sightline_stage_images_total", "counter", ("stage",), "Images that passed a stage.")
-CACHE = Metric("sightline_cache_lookups_total", "counter", ("outcome",), "Images looked up in the cache, by outcome: hit or miss.")
 BATCH_SIZE = Metric("sightline_batch_size", "histogram", (), "Images in one inference.", (1, 2, 4, 8, 16, 32, 64, 128, 256))
+PENDING = Metric("sightline_pending_images", "gauge", (), "Images that wait for a worker.")
+CACHE = Metric("sightline_cache_lookups_total", "counter", ("outcome",), "Images looked up in the cache, by outcome: hit or miss.")
+CONFIDENCE = Metric(
+    "sightline_confidence",
+    "histogram",
+    (),
+    "Calibrated probability of the best label.",
+    (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
+)
+PREDICTIONS = Metric(
+    "sightline_predictions_total", "counter", ("label",), "Images by their best label: the model's first 50 by name, and `other`."
+)
+REFERENCE_SHARE = Metric(
+    "sightline_reference_share", "gauge", ("label",), "Share of the test images whose best label was this when the model was made, 0 to 1."
+)
+MODEL_INFO = Metric("sightline_model_info", "gauge", ("model", "version", "digest", "engine"), "1 for what is served.")
+READY = Metric("sightline_ready", "gauge", (), "1 where requests can be answered, else 0.")
+MEMORY = Metric("sightline_memory_bytes", "gauge", ("kind",), "Memory by kind: resident, gpu_allocated or gpu_reserved.")
 
-METRICS = (IMAGES, DECODE_FAILURES, REJECTIONS, STAGE_SECONDS, STAGE_IMAGES, CACHE, BATCH_SIZE)
+METRICS = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    REJECTIONS,
+    IMAGES,
+    DECODE_FAILURES,
+    FORMATS,
+    STAGE_SECONDS,
+    BATCH_SIZE,
+    PENDING,
+    CACHE,
+    CONFIDENCE,
+    PREDICTIONS,
+    REFERENCE_SHARE,
+    MODEL_INFO,
+    READY,
+    MEMORY,
+)
 
 
-class Metrics(Protocol):
-    """Where observations go."""
+class Metrics:
+    """Where observations go; from any thread.
+
+    Args:
+        registry: of this process; a registry of its own in tests.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._metrics: dict[str, Any] = {metric.name: _made(metric, registry) for metric in METRICS}
 
     def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Adds to a counter; an amount of 0 or less adds nothing."""
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Adds to a histogram."""
-
-
-class PrometheusMetrics:
-    """The table in a registry of prometheus_client."""
-
-    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
-        self._metrics: Mapping[str, Any] = {
-            metric.name: prometheus_client.Counter(metric.name, metric.help, metric.labels, registry=registry)
-            if metric.kind == "counter"
-            else prometheus_client.Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
-            for metric in METRICS
-        }
-
-    def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
-        """Adds to a counter."""
         if amount > 0:
             self._labelled(metric, labels).inc(amount)
 
@@ -80,52 +113,54 @@ class PrometheusMetrics:
         """Adds to a histogram."""
         self._labelled(metric, labels).observe(value)
 
-    def _labelled(self, metric: Metric, labels: Mapping[str, str]) -> Any:
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Sets a gauge."""
+        self._labelled(metric, labels).set(value)
+
+    def watch(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Lets a gauge call this, in whatever thread, each time it is read."""
+        self._labelled(metric, labels).set_function(read)
+
+    def _labelled(self, metric: Metric, labels: dict[str, str]) -> Any:
         return self._metrics[metric.name].labels(**labels) if metric.labels else self._metrics[metric.name]
 
 
-class RayMetrics:
-    """The table in Ray: its node agent exposes it with the prefix `ray_` and the replica as a tag. Only inside a replica.
+def _made(metric: Metric, registry: CollectorRegistry) -> Any:
+    if metric.kind == "histogram":
+        return prometheus_client.Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
+    make = prometheus_client.Counter if metric.kind == "counter" else prometheus_client.Gauge
+    return make(metric.name, metric.help, metric.labels, registry=registry)
 
-    Counts are added up here and given to Ray once a second, because Ray takes 30 to 50 µs for each; Ray's agent gets them every
-    2 s anyway. Ends with `stop`.
+
+class RayBridge:
+    """Gives every sample of a registry to Ray, as a gauge of the sample's own name. Only inside a replica.
+
+    Ray's own counters and histograms would take 30 to 50 µs an observation in the replica, 11 more in the agent, and lose a
+    histogram's exact sum; a gauge takes its time once a refresh, whatever the traffic, and goes when its replica is gone.
     """
 
-    def __init__(self) -> None:
-        from ray.serve import metrics as ray_metrics
-
-        self._metrics: Mapping[str, Any] = {
-            metric.name: ray_metrics.Counter(metric.name, description=metric.help, tag_keys=metric.labels)  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
-            if metric.kind == "counter"
-            else ray_metrics.Histogram(metric.name, description=metric.help, boundaries=list(metric.buckets), tag_keys=metric.labels)  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
-            for metric in METRICS
-        }
-        self._counted: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-        self._lock = threading.Lock()
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._gauges: dict[str, Any] = {}
         self._stopped = threading.Event()
-        threading.Thread(target=self._hand_over_regularly, name="metrics", daemon=True).start()
-
-    def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
-        """Adds to a counter; Ray refuses an amount of 0."""
-        if amount > 0:
-            with self._lock:
-                self._counted[metric.name, tuple(labels.items())] += amount  # type: ignore[assignment]  # a Counter holds floats as well
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Adds to a histogram."""
-        self._metrics[metric.name].observe(value, labels)
+        threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
-        """Gives Ray what it has not got yet."""
+        """Gives nothing any more."""
         self._stopped.set()
-        self._hand_over()
 
-    def _hand_over_regularly(self) -> None:
-        while not self._stopped.wait(_HAND_OVER_INTERVAL_S):
-            self._hand_over()
+    def refresh(self) -> None:
+        """Gives every sample once."""
+        from ray.serve.metrics import Gauge
 
-    def _hand_over(self) -> None:
-        with self._lock:
-            counted, self._counted = self._counted, Counter()
-        for (name, labels), amount in counted.items():
-            self._metrics[name].inc(amount, dict(labels))
+        for metric in self._registry.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_created"):
+                    continue
+                if sample.name not in self._gauges:
+                    self._gauges[sample.name] = Gauge(sample.name, description=metric.documentation, tag_keys=tuple(sample.labels))  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
+                self._gauges[sample.name].set(sample.value, sample.labels)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_REFRESH_S):
+            self.refresh()

@@ -1,7 +1,12 @@
-"""Shared fixtures: real digits drawn as a hand would, and one small bundle that was really trained."""
+"""Shared fixtures: real digits drawn as a hand would, one small bundle that was really trained, and the service as a process."""
 
 import io
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +15,10 @@ import pytest
 from PIL import Image, ImageDraw
 from rich.console import Console
 
+from service.run import free_ports
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_S = 60
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -90,3 +99,43 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs real photos in ../shared/data, which is not part of the repository")
     return SHARED
+
+
+class Service:
+    """One `service run` and what it printed so far."""
+
+    def __init__(self, models: Path, folder: Path, **settings: str) -> None:
+        self.port = int(settings.pop("port", 0)) or free_ports(1)[0]
+        self.output = folder / f"output-{self.port}-{time.monotonic_ns()}"
+        environment = os.environ | {f"SIGHTLINE_{name.upper()}": value for name, value in settings.items()}
+        environment |= {"SIGHTLINE_MODELS_DIR": str(models), "SIGHTLINE_PORT": str(self.port)}
+        with self.output.open("wb") as output:
+            command = [sys.executable, "-m", "service", "run"]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+    @property
+    def printed(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> "Service":
+        deadline = time.monotonic() + READY_S
+        while "Ctrl-C stops it" not in self.printed:
+            assert self.process.poll() is None, self.printed
+            assert time.monotonic() < deadline, self.printed
+            time.sleep(0.1)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def launch() -> type[Service]:
+    """Starts `python -m service run`: launch(models folder, a folder for its output, **settings)."""
+    return Service

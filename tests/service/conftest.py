@@ -2,11 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from service.api import ClassifierLike, create_api
 from service.classifier import Classifier
-from service.metrics import PrometheusMetrics
+from service.metrics import Metrics
 from service.processes import RUN_VARIABLE
 from service.request_log import REQUESTS, start_request_log
-from service.run import free_ports
 from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
 
 MAX_IMAGE_BYTES = 300_000
-ROOT = Path(__file__).resolve().parents[2]
-READY_S = 60
 
 
 class Served:
@@ -40,7 +32,7 @@ class Served:
 
     def __init__(self, models: Path) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = PrometheusMetrics(self.registry)
+        self.metrics = Metrics(self.registry)
         settings = Settings(max_image_bytes=MAX_IMAGE_BYTES)
         self.classifier = Classifier(load_bundle(find_bundle(models)), settings, self.metrics)
         self._runner = asyncio.Runner()
@@ -129,40 +121,6 @@ def logged(writing: Callable, tmp_path: Path) -> Callable[[Callable[[], object]]
     return lines_of
 
 
-class Service:
-    """One `service run` and what it printed so far."""
-
-    def __init__(self, models: Path, folder: Path, **settings: str) -> None:
-        self.port = int(settings.pop("port", 0)) or free_ports(1)[0]
-        self.output = folder / f"output-{self.port}-{time.monotonic_ns()}"
-        environment = os.environ | {f"SIGHTLINE_{name.upper()}": value for name, value in settings.items()}
-        environment |= {"SIGHTLINE_MODELS_DIR": str(models), "SIGHTLINE_PORT": str(self.port)}
-        with self.output.open("wb") as output:
-            command = [sys.executable, "-m", "service", "run"]
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-    @property
-    def printed(self) -> str:
-        return self.output.read_text()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def wait_until_ready(self) -> "Service":
-        deadline = time.monotonic() + READY_S
-        while "Ctrl-C stops it" not in self.printed:
-            assert self.process.poll() is None, self.printed
-            assert time.monotonic() < deadline, self.printed
-            time.sleep(0.1)
-        return self
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
 def marked_processes(supervisor: int) -> list[str]:
     """What still runs of a run: everything that bears its mark."""
     found = []
@@ -173,12 +131,6 @@ def marked_processes(supervisor: int) -> list[str]:
         except psutil.Error:
             continue
     return found
-
-
-@pytest.fixture(scope="session")
-def launch() -> type[Service]:
-    """Starts `python -m service run`: launch(models folder, a folder for its output, **settings)."""
-    return Service
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from service.cache import AnswerCache
 from service.classifier import Classifier
-from service.metrics import CACHE, IMAGES, STAGE_IMAGES, PrometheusMetrics
+from service.metrics import CACHE, FORMATS, IMAGES, Metrics
 from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
 from vision.errors import ImageError
@@ -32,11 +32,11 @@ def test_a_key_is_of_the_image_and_of_the_bundle() -> None:
 def counts_after(images: list[bytes], models: Path, **settings: int) -> tuple[dict[str, float], list]:
     """What a fresh classifier has counted after these images, one after another, and its answers or errors."""
     registry = CollectorRegistry()
-    classifier = Classifier(load_bundle(find_bundle(models)), Settings(**settings), PrometheusMetrics(registry))
+    classifier = Classifier(load_bundle(find_bundle(models)), Settings(**settings), Metrics(registry))
 
     async def scenario() -> list:
         await classifier.start()
-        before.append(registry.get_sample_value(STAGE_IMAGES.name, {"stage": "inference"}) or 0)
+        before.append(registry.get_sample_value(FORMATS.name, {"format": "PNG"}) or 0)
         answers = []
         for image in images:
             try:
@@ -53,7 +53,7 @@ def counts_after(images: list[bytes], models: Path, **settings: int) -> tuple[di
     kept = classifier._cache._kept.values() if classifier._cache else ()
     assert all(one.scores.base is None for one in kept), "a row that is a view keeps its whole batch in memory"
     value = lambda metric, **labels: registry.get_sample_value(metric.name, labels) or 0  # noqa: E731
-    inferred = value(STAGE_IMAGES, stage="inference") - before[0]
+    inferred = value(FORMATS, format="PNG") - before[0]
     return {
         "inferred": inferred,
         **{outcome: value(CACHE, outcome=outcome) for outcome in ("hit", "miss")},

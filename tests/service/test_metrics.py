@@ -7,10 +7,11 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.metrics import IMAGES, METRICS, STAGE_SECONDS, PrometheusMetrics
+from service.metrics import IMAGES, MAX_LABELS, METRICS, PENDING, STAGE_SECONDS, Metrics
 
 COUNTERS = [metric for metric in METRICS if metric.kind == "counter"]
 HISTOGRAMS = [metric for metric in METRICS if metric.kind == "histogram"]
+GAUGES = [metric for metric in METRICS if metric.kind == "gauge"]
 
 
 @pytest.fixture
@@ -19,8 +20,8 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def metrics(registry) -> PrometheusMetrics:
-    return PrometheusMetrics(registry)
+def metrics(registry) -> Metrics:
+    return Metrics(registry)
 
 
 def exposed(registry: CollectorRegistry) -> list[str]:
@@ -41,20 +42,36 @@ def test_a_counter_appears_with_its_labels_and_adds_up(metrics, registry, metric
 
 @pytest.mark.parametrize("metric", HISTOGRAMS, ids=lambda metric: metric.name)
 def test_a_histogram_appears_with_its_buckets(metrics, registry, metric):
-    metrics.observe(metric, metric.buckets[0])
-    metrics.observe(metric, metric.buckets[-1] + 1)
-    lines = exposed(registry)
-    assert f"{metric.name}_count 2.0" in lines
-    assert f"{metric.name}_sum {float(metric.buckets[0] + metric.buckets[-1] + 1)}" in lines
-    edges = [float(edge) for line in lines for edge in re.findall(r'le="([^"]+)"', line)]
+    labels = {label: f"a {label}" for label in metric.labels}
+    metrics.observe(metric, metric.buckets[0], **labels)
+    metrics.observe(metric, metric.buckets[-1] + 1, **labels)
+    value = lambda suffix, **more: registry.get_sample_value(f"{metric.name}{suffix}", labels | more)  # noqa: E731
+    assert value("_count") == 2
+    assert value("_sum") == pytest.approx(metric.buckets[0] + metric.buckets[-1] + 1)
+    edges = [float(edge) for line in exposed(registry) if line.startswith(metric.name) for edge in re.findall(r'le="([^"]+)"', line)]
     assert edges == [*metric.buckets, float("inf")]
-    assert f'{metric.name}_bucket{{le="{float(metric.buckets[0])}"}} 1.0' in lines
+    assert value("_bucket", le=str(float(metric.buckets[0]))) == 1
+
+
+@pytest.mark.parametrize("metric", GAUGES, ids=lambda metric: metric.name)
+def test_a_gauge_appears_with_its_labels_and_holds_the_last_value(metrics, registry, metric):
+    labels = {label: f"a {label}" for label in metric.labels}
+    metrics.set(metric, 3, **labels)
+    metrics.set(metric, 0.25, **labels)
+    assert registry.get_sample_value(metric.name, labels) == 0.25
+
+
+def test_a_watched_gauge_is_read_when_it_is_asked_for(metrics, registry):
+    waiting = [1, 2]
+    metrics.watch(PENDING, lambda: len(waiting))
+    waiting.append(3)
+    assert registry.get_sample_value(PENDING.name) == 3
 
 
 @pytest.mark.parametrize("amount", [0, 0.0, -1])
 def test_an_amount_of_nothing_adds_nothing(metrics, registry, amount):
-    metrics.count(STAGE_SECONDS, amount, stage="decode")
-    assert not any(line.startswith(STAGE_SECONDS.name) for line in exposed(registry))
+    metrics.count(IMAGES, amount, outcome="ok")
+    assert not any(line.startswith(IMAGES.name) for line in exposed(registry))
 
 
 @pytest.mark.parametrize("labels", [{}, {"reason": "ok"}, {"outcome": "ok", "client": "1.2.3.4"}])
@@ -85,17 +102,69 @@ def test_names_are_unique():
     assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
-def test_a_batchs_inference_counts_once_however_many_images_are_in_it(served, digit, encoded) -> None:
-    image, names = encoded(digit(3), "PNG"), ("sightline_stage_seconds_total", "sightline_stage_images_total")
+def classified(served, images: list[bytes]) -> list:
+    """Their answers, all asked at once."""
 
     async def many() -> list:
-        return await asyncio.gather(*(served.classifier.classify(image, 1, time.monotonic() + 30) for _ in range(64)))
+        deadline = time.monotonic() + 30
+        return await asyncio.gather(*(served.classifier.classify(image, 1, deadline) for image in images), return_exceptions=True)
 
+    return served.run(lambda client: many())
+
+
+def test_a_batchs_inference_is_observed_once_however_many_images_are_in_it(served, digit, encoded) -> None:
+    names = [f"{STAGE_SECONDS.name}_{suffix}" for suffix in ("sum", "count")]
     before = [served.counted(name, stage="inference") for name in names]
-    answers = served.run(lambda client: many())
-    seconds, images = (served.counted(name, stage="inference") - was for name, was in zip(names, before, strict=True))
+    answers = classified(served, [encoded(digit(3), "PNG")] * 64)
+    seconds, count = (served.counted(name, stage="inference") - was for name, was in zip(names, before, strict=True))
     batches = {answer.inference_s for answer in answers}  # one clock reading a batch
     assert len(batches) < len(answers), "some images shared a batch"
-    assert served.counted("sightline_batch_size_bucket", le="4.0") == served.counted("sightline_batch_size_count"), "4 is best on a CPU"
-    assert images == len(answers)
+    assert count == len(batches)
     assert seconds == pytest.approx(sum(batches))
+    assert served.counted("sightline_batch_size_bucket", le="4.0") == served.counted("sightline_batch_size_count"), "4 is best on a CPU"
+
+
+def test_every_stage_format_label_and_failure_is_counted(served, digit, encoded) -> None:
+    def counted() -> dict[str, float]:
+        per_image = ("decode", "preprocess", "queue_wait", "postprocess")
+        stages = {stage: ("sightline_stage_seconds_count", {"stage": stage}) for stage in per_image}
+        others = {
+            "png": ("sightline_decoded_images_total", {"format": "PNG"}),
+            "jpeg": ("sightline_decoded_images_total", {"format": "JPEG"}),
+            "truncated": ("sightline_decode_failures_total", {"reason": "truncated"}),
+            "three": ("sightline_predictions_total", {"label": "3"}),
+            "confidence": ("sightline_confidence_count", {}),
+        }
+        return {key: served.counted(name, **labels) for key, (name, labels) in (stages | others).items()}
+
+    before = counted()
+    picture = digit(3)
+    answers = classified(served, [encoded(picture, "PNG"), encoded(picture, "JPEG"), encoded(picture, "JPEG")[:400]])
+    got = {key: value - before[key] for key, value in counted().items()}
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert [one.code for one in refused] == ["truncated"]
+    assert got.pop("postprocess") in (1, 2), "once a batch"
+    assert got == {"decode": 2, "preprocess": 2, "queue_wait": 3, "png": 1, "jpeg": 1, "truncated": 1, "three": 2, "confidence": 2}
+
+
+def test_what_is_served_and_what_it_was_is_there_from_the_start(served) -> None:
+    info = served.classifier.model_info()
+    assert served.counted("sightline_model_info", model="digits", version="1", digest=info.digest, engine=info.engine) == 1
+    assert served.counted("sightline_ready") == 1
+    assert served.counted("sightline_pending_images") == 0
+    assert served.counted("sightline_memory_bytes", kind="resident") > 50e6
+    shares = [served.counted("sightline_reference_share", label=label) for label in info.categories]
+    assert len(shares) <= MAX_LABELS
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_requests_are_counted_by_status_and_timed_where_they_are_answered(served, digit, encoded) -> None:
+    names = [("sightline_requests_total", {"status": status}) for status in ("200", "415", "422")] + [
+        ("sightline_request_seconds_count", {})
+    ]
+    before = [served.counted(name, **labels) for name, labels in names]
+    good, bad = served.post(encoded(digit(5), "PNG")), served.post(b"no image")
+    assert good.status_code == 200
+    after = [served.counted(name, **labels) for name, labels in names]
+    assert after[0] - before[0] == after[3] - before[3] == 1
+    assert sum(after[1:3]) - sum(before[1:3]) == 1, bad.status_code

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from service.classifier import Classifier
-from service.metrics import PrometheusMetrics
+from service.metrics import Metrics
 from service.settings import Settings
 from training.__main__ import main
 from training.config import TrainConfig
@@ -135,7 +135,7 @@ def test_what_is_served_is_what_was_trained(bundle: Bundle, data: Path) -> None:
     expected = probabilities(TorchEngine(bundle, 2).infer(images), bundle.manifest.temperature)
 
     async def serve() -> list:
-        classifier = Classifier(bundle, Settings(), PrometheusMetrics(prometheus_client.CollectorRegistry()))
+        classifier = Classifier(bundle, Settings(), Metrics(prometheus_client.CollectorRegistry()))
         await classifier.start()
         deadline = time.monotonic() + 60
         answers = await asyncio.gather(*(classifier.classify(file.read_bytes(), 2, deadline) for file in files))

@@ -50,6 +50,10 @@ class ServingEngine(Engine, Protocol):
         """At least one prepared image → (N, classes) logits."""
         ...
 
+    def device_memory(self) -> dict[str, int]:
+        """Bytes of a GPU's memory by kind, `gpu_allocated` and `gpu_reserved`; none on a CPU."""
+        ...
+
     def warm(self, images: Pixels) -> None:
         """Runs such a batch once wherever `infer` may run one; nothing else runs meanwhile."""
         ...

@@ -60,6 +60,10 @@ class CudaEngine:
         """At least one → (N, classes) logits."""
         return self._pipeline.classify(images)
 
+    def device_memory(self) -> dict[str, int]:
+        """What torch holds, in bytes."""
+        return {"gpu_allocated": torch.cuda.memory_allocated(), "gpu_reserved": torch.cuda.memory_reserved()}
+
     def warm(self, images: Pixels) -> None:
         """Prepares every stream for a batch of this size, as far as it runs in one."""
         if len(images) <= _LARGEST:

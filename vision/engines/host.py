@@ -27,3 +27,7 @@ class HostEngine(ABC):
     def infer_prepared(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """What `prepare` gave, at least one → (N, classes) logits."""
         return self.infer(np.stack(images))
+
+    def device_memory(self) -> dict[str, int]:
+        """There is no device."""
+        return {}
