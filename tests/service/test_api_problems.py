@@ -253,17 +253,19 @@ def test_before_the_golden_samples_have_passed_only_liveness_is_granted(unstarte
 
 
 def test_answers_are_counted_by_outcome_and_stage(served, png):
+    stages = ("read", "decode", "preprocess", "queue_wait", "inference", "postprocess")
+
     def state() -> dict:
-        stages = {
-            f"{stage} images": served.counted("sightline_stage_images_total", stage=stage) for stage in ("read", "decode", "inference")
-        }
-        stages |= {f"{stage} s": served.counted("sightline_stage_seconds_total", stage=stage) for stage in ("read", "decode", "inference")}
+        found = {f"{stage} times": served.counted("sightline_stage_seconds_count", stage=stage) for stage in stages}
+        found |= {f"{stage} s": served.counted("sightline_stage_seconds_sum", stage=stage) for stage in stages}
         batches = served.counted("sightline_batch_size_count"), served.counted("sightline_batch_size_sum")
-        return stages | {"ok": served.counted("sightline_images_total", outcome="ok"), "batches": batches[0], "batched": batches[1]}
+        return found | {"ok": served.counted("sightline_images_total", outcome="ok"), "batches": batches[0], "batched": batches[1]}
 
     before = state()
     assert label(served.request("POST", "/classify", files=[("image", ("a.png", png))] * 3)) == "7"
     grown = {name: value - before[name] for name, value in state().items()}
-    assert [grown[name] for name in ("ok", "batched", "read images", "decode images", "inference images")] == [3] * 5
+    assert [grown[name] for name in ("ok", "batched", "decode times", "preprocess times", "queue_wait times")] == [3] * 5
+    assert grown["read times"] == 1, "once a request"
     assert 1 <= grown["batches"] <= 3
-    assert all(grown[f"{stage} s"] > 0 for stage in ("read", "decode", "inference"))
+    assert grown["inference times"] == grown["postprocess times"] == grown["batches"]
+    assert all(grown[f"{stage} s"] > 0 for stage in stages)
