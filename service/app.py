@@ -53,7 +53,7 @@ class ImageClassifier:
         self._settings = settings
         self._log = start_request_log(settings.log_file)
         self._metrics = Metrics(CollectorRegistry())
-        self._bridge = RayBridge(self._metrics.registry)
+        RayBridge(self._metrics.registry)
         self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
         await self._classifier.start()
 

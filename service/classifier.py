@@ -1,15 +1,15 @@
 """Bytes of one image → its labels: batches that a thread decodes, resizes, infers and scores. Knows no HTTP and no Ray."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import psutil
+from pydantic import BaseModel, Field, ValidationError
 
 from service.batching import Batch, Batcher
 from service.cache import AnswerCache
@@ -37,7 +37,7 @@ from service.settings import Settings
 from vision.bundle.manifest import BASELINE_FILE
 from vision.bundle.store import Bundle
 from vision.engines import load_engine, warm
-from vision.errors import GoldenMismatch, ImageError
+from vision.errors import GoldenMismatch, ImageError, ManifestInvalid
 from vision.image import decode, sniff_format
 from vision.prediction import Prediction, probabilities, top_k
 
@@ -257,10 +257,9 @@ class Classifier:
         self._metrics.watch(MEMORY, lambda: psutil.Process().memory_info().rss, kind="resident")
         for kind in self._engine.device_memory():
             self._metrics.watch(MEMORY, lambda kind=kind: self._engine.device_memory()[kind], kind=kind)  # type: ignore[misc]
-        baseline = json.loads(self.bundle.files[BASELINE_FILE]) if BASELINE_FILE in self.bundle.files else {}
         shares: Counter[str] = Counter()
-        for label, share in baseline.get("predicted_shares", {}).items():
-            shares[self._name(label)] += share
+        for label, share in _predicted_shares(self.bundle).items():
+            shares[self._name(label)] += share  # type: ignore[assignment]  # a Counter holds floats as well
         for name, share in shares.items():
             self._metrics.set(REFERENCE_SHARE, share, label=name)
 
@@ -274,3 +273,24 @@ class Classifier:
     def _name(self, label: str) -> str:
         """The label's own series, or everybody else's."""
         return label if label in self._names else OTHER_LABEL
+
+
+class _Baseline(BaseModel):
+    """What is needed of baseline.json."""
+
+    predicted_shares: dict[str, Annotated[float, Field(ge=0, le=1)]]
+
+
+def _predicted_shares(bundle: Bundle) -> dict[str, float]:
+    """Of the test images when the model was made, by label; none where the bundle does not say.
+
+    Raises:
+        ManifestInvalid: baseline.json is not one.
+    """
+    if BASELINE_FILE not in bundle.files:
+        return {}
+    try:
+        return _Baseline.model_validate_json(bundle.files[BASELINE_FILE]).predicted_shares
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ManifestInvalid(BASELINE_FILE, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error

@@ -5,6 +5,7 @@ values on one page, with the prefix `ray_` and the replica as a tag (docs/adr/00
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -142,12 +143,7 @@ class RayBridge:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._gauges: dict[str, Any] = {}
-        self._stopped = threading.Event()
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
-
-    def stop(self) -> None:
-        """Gives nothing any more."""
-        self._stopped.set()
 
     def refresh(self) -> None:
         """Gives every sample once."""
@@ -162,5 +158,6 @@ class RayBridge:
                 self._gauges[sample.name].set(sample.value, sample.labels)
 
     def _run(self) -> None:
-        while not self._stopped.wait(_REFRESH_S):
+        while True:
+            time.sleep(_REFRESH_S)
             self.refresh()

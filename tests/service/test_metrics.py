@@ -1,13 +1,19 @@
 """The table of metrics, in a real registry of prometheus_client."""
 
 import asyncio
+import dataclasses
 import re
 import time
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from service.classifier import Classifier
 from service.metrics import IMAGES, MAX_LABELS, METRICS, PENDING, STAGE_SECONDS, Metrics
+from service.settings import Settings
+from vision.bundle.manifest import BASELINE_FILE
+from vision.bundle.store import find_bundle, load_bundle
+from vision.errors import ManifestInvalid
 
 COUNTERS = [metric for metric in METRICS if metric.kind == "counter"]
 HISTOGRAMS = [metric for metric in METRICS if metric.kind == "histogram"]
@@ -168,3 +174,11 @@ def test_requests_are_counted_by_status_and_timed_where_they_are_answered(served
     after = [served.counted(name, **labels) for name, labels in names]
     assert after[0] - before[0] == after[3] - before[3] == 1
     assert sum(after[1:3]) - sum(before[1:3]) == 1, bad.status_code
+
+
+@pytest.mark.parametrize("baseline", [b"", b"[]", b'{"predicted_shares": {"3": 2}}', b'{"predicted_shares": ["3"]}', b'{"images": 3}'])
+def test_a_baseline_that_is_none_is_refused_by_name(models, baseline) -> None:
+    bundle = load_bundle(find_bundle(models))
+    broken = dataclasses.replace(bundle, files=dict(bundle.files) | {BASELINE_FILE: baseline})
+    with pytest.raises(ManifestInvalid, match=BASELINE_FILE):
+        Classifier(broken, Settings(), Metrics(CollectorRegistry()))
