@@ -17,7 +17,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import serve
 from rich.console import Console
@@ -77,12 +76,13 @@ async def _measure(bundle: Bundle, images: list[bytes], slices: int, seconds: fl
     engine = load_engine(bundle, "auto", threads, _LIMITS, streams=threads)
     size = engine.best_batch_size
     warm(engine, bundle.manifest.preprocessing.shape, size)
-    ours: Batcher[Any] = Batcher(partial(_work, bundle, engine), threads + 1, size)
+    work = partial(_work, bundle, engine)
+    ours: Batcher[Any] = Batcher(work, threads + 1, size)
     ours.start()
     pool = ThreadPoolExecutor(threads + 1)
     contenders: dict[str, Classify] = {"ours": lambda image: ours.submit(image, time.monotonic() + 60)}
     for wait_s in _WAITS_S:
-        contenders[f"@serve.batch, {1000 * wait_s:.0f} ms"] = _rays(partial(_work, bundle, engine), pool, threads + 1, size, wait_s)
+        contenders[f"@serve.batch, {1000 * wait_s:.0f} ms"] = _rays(work, pool, threads + 1, size, wait_s)
     rows = []
     for clients in _CLIENTS:
         rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -105,8 +105,8 @@ async def _measure(bundle: Bundle, images: list[bytes], slices: int, seconds: fl
 
 
 def _work(bundle: Bundle, engine: ServingEngine, batch: Batch) -> list[Any]:
-    pixels = [bundle.manifest.preprocessing.apply(decode(image, _LIMITS)) for image in batch.images]
-    return list(probabilities(engine.infer(np.stack(pixels)), bundle.manifest.temperature))
+    prepared = [engine.prepare(decode(image, _LIMITS)) for image in batch.images]
+    return list(probabilities(engine.infer_prepared(prepared), bundle.manifest.temperature))
 
 
 def _rays(work: Callable[[Batch], list[Any]], pool: ThreadPoolExecutor, workers: int, size: int, wait_s: float) -> Classify:

@@ -6,21 +6,19 @@ answered a photo is taken: what Ray needs to notice it included. The last line i
 """
 
 import argparse
+import contextlib
+import http.client
 import json
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 
-from loadtests.bench import CACHE, ROOT, default_photos, free_port, wrk
+from loadtests.bench import default_photos, wrk
 from loadtests.contenders import SIGHTLINE
-from loadtests.corpus import photos
-from loadtests.networks import prepare
-from loadtests.processes import Server, ServerFailed, post
+from loadtests.processes import ServerFailed, post
+from loadtests.sightline import Sightline, running
 
 _WARMING = 2_000  # requests; buffers for every batch size are there by then
 _PARTS = 10
@@ -38,57 +36,40 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parsed = parser.parse_args()
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    corpus = photos(parsed.photos)
-    network = prepare(parsed.arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console)
-    port = free_port()
-    with (
-        tempfile.TemporaryDirectory(prefix="sightline-endurance-") as folder,
-        Server([SIGHTLINE.python, *SIGHTLINE.command(port, network)], os.environ | SIGHTLINE.environment(port, network), ROOT) as server,
-    ):
-        for index, photo in enumerate(corpus.values()):
-            (Path(folder) / str(index)).write_bytes(photo)
-        first = next(iter(corpus.values()))
-        server.wait_until(port, SIGHTLINE.path, first, SIGHTLINE.body.content_type)
-        load = [f"http://127.0.0.1:{port}{SIGHTLINE.path}", "--", folder, str(len(corpus)), SIGHTLINE.body.content_type]
-        report: dict[str, Any] = {"arch": parsed.arch, "memory": _memory(server, load, parsed.requests, console)}
-        report["replaced_s"] = [_replaced(server, port, first) for _ in range(parsed.kills)]
+    with running(parsed.arch, parsed.photos, console) as sightline:
+        report: dict[str, Any] = {"arch": parsed.arch, "memory": _memory(sightline, parsed.requests, console)}
+        report["replaced_s"] = [_replaced(sightline) for _ in range(parsed.kills)]
     console.print(f"Answering again after {', '.join(f'{seconds:.1f}' for seconds in report['replaced_s'])} s.")
     console.print(json.dumps(report))
 
 
-def _memory(server: Server, load: list[str], requests: int, console: Console) -> list[dict[str, int]]:
+def _memory(sightline: Sightline, requests: int, console: Console) -> list[dict[str, int]]:
     """After so many requests, so many bytes."""
     done, found = -_WARMING, []
     while done < requests:
-        got = wrk(_CLIENTS, _SLICE_S, load)
+        got = wrk(_CLIENTS, _SLICE_S, sightline.load)
         if got["failed"]:
-            raise ServerFailed(f"{got['failed']} requests failed: {server.said()}")
+            raise ServerFailed(f"{got['failed']} requests failed: {sightline.server.said()}")
         done += got["requests"]
         if done >= len(found) * requests / _PARTS:
-            found.append({"requests": max(done, 0), "bytes": _replica(server).memory_full_info().uss})
+            found.append({"requests": max(done, 0), "bytes": sightline.replica.memory_full_info().uss})
             grown = (found[-1]["bytes"] - found[0]["bytes"]) / 1e6
             console.print(f"{found[-1]['requests']:>8} requests: {found[-1]['bytes'] / 1e6:.1f} MB, grown by {grown:.1f}")
     return found
 
 
-def _replaced(server: Server, port: int, photo: bytes) -> float:
+def _replaced(sightline: Sightline) -> float:
     """Seconds from the replica's end to the next answer."""
-    victim = _replica(server)
+    victim = sightline.replica
     victim.kill()
     started = time.monotonic()
     victim.wait()
     while time.monotonic() - started < _REPLACED_S:
-        try:
-            if post(port, SIGHTLINE.path, photo, SIGHTLINE.body.content_type)[0] == 200:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if post(sightline.port, SIGHTLINE.path, sightline.photo, SIGHTLINE.body.content_type)[0] == 200:
                 return time.monotonic() - started
-        except OSError:
-            pass
         time.sleep(0.05)
-    raise ServerFailed(f"There was no new replica after {_REPLACED_S:.0f} s: {server.said()}")
-
-
-def _replica(server: Server) -> psutil.Process:
-    return next(process for process in server.processes() if "ServeReplica" in " ".join(process.cmdline()))
+    raise ServerFailed(f"There was no new replica after {_REPLACED_S:.0f} s: {sightline.server.said()}")
 
 
 if __name__ == "__main__":

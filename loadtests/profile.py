@@ -7,7 +7,6 @@ are not Python's are the engine's own. So the stages add up to the total. What n
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,11 +19,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench import CACHE, ROOT, default_photos, free_port, wrk
-from loadtests.contenders import SIGHTLINE
-from loadtests.corpus import photos
-from loadtests.networks import prepare
+from loadtests.bench import ROOT, default_photos, wrk
 from loadtests.processes import Server
+from loadtests.sightline import running
 
 # The innermost frame that matches decides. (function and file as py-spy writes them) → stage.
 _RULES = (
@@ -50,44 +47,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parsed = parser.parse_args()
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    corpus = photos(parsed.photos)
-    network = prepare(parsed.arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console)
-    port = free_port()
-    environment = os.environ | SIGHTLINE.environment(port, network)
-    with (
-        tempfile.TemporaryDirectory(prefix="sightline-profile-") as folder,
-        Server([SIGHTLINE.python, *SIGHTLINE.command(port, network)], environment, ROOT) as server,
-    ):
-        for index, photo in enumerate(corpus.values()):
-            (Path(folder) / str(index)).write_bytes(photo)
-        server.wait_until(port, SIGHTLINE.path, next(iter(corpus.values())), SIGHTLINE.body.content_type)
-        load = [f"http://127.0.0.1:{port}{SIGHTLINE.path}", "--", folder, str(len(corpus)), SIGHTLINE.body.content_type]
-        wrk(parsed.clients, 3, load)
-        before, started = _cpu_by_process(server), time.monotonic()
-        replica = max((process for process in before if "replica" in before[process][0].lower()), key=lambda pid: before[pid][1])
+    with running(parsed.arch, parsed.photos, console) as sightline, tempfile.TemporaryDirectory(prefix="sightline-profile-") as folder:
+        wrk(parsed.clients, 3, sightline.load)
+        before, started = _cpu_by_process(sightline.server), time.monotonic()
+        replica = sightline.replica.pid
         stacks = Path(folder) / "stacks"
         spy = subprocess.Popen(
             [
                 *(str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(replica), "--duration", str(parsed.seconds)),
-                *(
-                    "--rate",
-                    "100",
-                    "--nonblocking",
-                    "--format",
-                    "raw",
-                    "--full-filenames",
-                    "--threads",
-                    "--nolineno",
-                    "--output",
-                    str(stacks),
-                ),
+                *("--rate", "100", "--nonblocking", "--threads", "--nolineno", "--full-filenames"),
+                *("--format", "raw", "--output", str(stacks)),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         threads_before = _threads(replica)
-        got = wrk(parsed.clients, parsed.seconds, load)
-        after, threads_after = _cpu_by_process(server), _threads(replica)
+        got = wrk(parsed.clients, parsed.seconds, sightline.load)
+        after, threads_after = _cpu_by_process(sightline.server), _threads(replica)
         spy.wait()
         console.print(f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s")
         samples = _stages(stacks.read_text())
