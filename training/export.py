@@ -6,6 +6,7 @@ or, where several precisions share a file, is marked so that it never serves.
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -235,6 +236,8 @@ def _json(value: object) -> bytes:
 def _code_versions() -> dict[str, str]:
     """This project's version and commit, and those of what computed the weights."""
     versions = {name: version(name) for name in ("sightline", "torch", "torchvision", "pillow", "openvino")}
+    if shutil.which("git") is None:
+        return versions
     here = Path(__file__).resolve().parent.parent
     commit = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})

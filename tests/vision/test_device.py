@@ -208,8 +208,10 @@ def test_the_gpu_serves_with_the_fewest_bits_that_pass(bundle, monkeypatch, name
     assert load_engine(bundle, name, 1, DecodeLimits()).description.startswith(expected)
 
 
-def test_gpus_are_counted_without_torch(tmp_path):
-    assert count_gpus(tmp_path / "none") == 0
-    for name in ("0000:01:00.0", "0000:02:00.0"):
-        (tmp_path / name).mkdir()
+def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch):
+    assert count_gpus(tmp_path) == 0
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
     assert count_gpus(tmp_path) == 2
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # an image without torch
+    assert count_gpus(tmp_path) == 0

@@ -3,6 +3,8 @@
 `load_engine` picks and proves one; nobody else names an engine class. Importing this imports neither torch nor OpenVINO.
 """
 
+import importlib.util
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,6 +18,7 @@ from vision.errors import EngineUnavailable, GoldenMismatch, ImageError
 from vision.image import DecodeLimits, Pixels, decode
 from vision.prediction import probabilities
 
+_GPU = re.compile(r"nvidia\d+")
 EngineName = Literal["auto", "openvino", "torch"]
 
 
@@ -116,14 +119,24 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
             if measured is None or measured.passed:
                 yield OpenVinoEngine(bundle, precision, threads, streams)
     else:
+        if not _has_torch():
+            raise EngineUnavailable(f"{bundle.path} is to be served by torch, which is not installed here; take an image that holds it.")
         from vision.engines.torch_engine import TorchEngine
 
         yield TorchEngine(bundle, max(1, threads // streams))
 
 
-def count_gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
-    """How many GPUs the NVIDIA driver has; asking torch would cost the seconds that importing it takes."""
-    return len(list(driver.iterdir())) if driver.is_dir() else 0
+def count_gpus(devices: Path = Path("/dev")) -> int:
+    """How many GPUs of NVIDIA this process may use through torch; asking torch would cost the seconds that importing it takes.
+
+    By their device files: a container on a machine with GPUs sees the driver's /proc, but only the device files that it was given.
+    """
+    return sum(_GPU.fullmatch(device.name) is not None for device in devices.iterdir()) if _has_torch() else 0
+
+
+def _has_torch() -> bool:
+    """An image for CPUs need not hold it."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def _cuda_works() -> bool:
