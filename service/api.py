@@ -21,6 +21,7 @@ from service.errors import PROBLEMS, BodyTimeout, DeadlineExceeded, ProblemKind,
 from service.metrics import REJECTIONS, REQUEST_SECONDS, STAGE_SECONDS, Metrics
 from service.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ModelInfo, ModelList, Problem
 from service.settings import Settings
+from service.tracing import current_request, record_stages
 from vision.errors import ImageError, SightlineError
 
 PAGE = Path(__file__).parent / "page"
@@ -59,6 +60,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         summary="Image classification: bytes in, ranked labels out.",
         version="1",
         redirect_slashes=False,
+        telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},  # see service.tracing
         responses={status: _problem_response(status) for status in (404, 405)},
     )
     gate = Gate(settings.max_queued_requests)
@@ -72,6 +74,7 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
             submission = await _receive(request, settings)
             read_s = time.monotonic() - started
             metrics.observe(STAGE_SECONDS, read_s, stage="read")
+            record_stages(current_request(), {"read": (started, started + read_s)})
             request.state.images = len(submission.images)
             outcomes = await _classify_all(classifier, submission, request.receive, settings.request_timeout_s)
         if submission.single and isinstance(outcomes[0], SightlineError):

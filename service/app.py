@@ -13,7 +13,9 @@ from service.classifier import Classifier
 from service.ingress import serve_directly
 from service.metrics import Metrics, RayBridge
 from service.request_log import start_request_log
+from service.scaling import HELD_IMAGES, autoscaling
 from service.settings import Settings, gpu_share
+from service.tracing import start_tracing
 from vision.bundle.store import find_bundle, load_bundle
 from vision.engines import count_gpus
 from vision.image import silence_pillow
@@ -26,13 +28,16 @@ def build_app(settings: Settings) -> serve.Application:
 
     Each replica loads and proves the bundle itself; one that cannot never gets a request.
     """
+    scaling = autoscaling(settings)
+    gpus = 0 if settings.engine == "openvino" else count_gpus()
     deployment: serve.Deployment = ImageClassifier.options(  # type: ignore[attr-defined]  # the decorator makes it a Deployment
-        num_replicas=settings.replicas,
+        num_replicas=None if scaling else settings.replicas,
+        autoscaling_config=scaling,
         # Our own gate refuses first, with a problem document; Ray's refusal would be plain text.
         max_ongoing_requests=2 * settings.max_queued_requests + 16,
         graceful_shutdown_timeout_s=settings.request_timeout_s + 5,
         # Ray only counts CPUs, the engine's threads decide; of GPUs it shows a replica those that it has a share of.
-        ray_actor_options={"num_cpus": 0, "num_gpus": 0 if settings.engine == "openvino" else gpu_share(settings.replicas, count_gpus())},
+        ray_actor_options={"num_cpus": 0, "num_gpus": gpu_share(max(settings.replicas, settings.max_replicas), gpus)},
     )
     application: serve.Application = deployment.bind(settings)
     return application
@@ -52,6 +57,7 @@ class ImageClassifier:
         silence_pillow()
         self._settings = settings
         self._log = start_request_log(settings.log_file)
+        start_tracing(settings)
         self._metrics = Metrics(CollectorRegistry())
         RayBridge(self._metrics.registry)
         self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
@@ -71,3 +77,7 @@ class ImageClassifier:
     async def check_health(self) -> None:
         """Ray replaces the replica when this raises."""
         self._classifier.check_ready()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Ray asks for what `service.scaling` decides by."""
+        return {HELD_IMAGES: self._classifier.held}

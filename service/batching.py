@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady
 
@@ -30,16 +30,19 @@ class Batch:
     Attributes:
         images: encoded, at least one.
         waited_s: seconds between the submission of each and now.
+        origins: what was submitted with each.
     """
 
     images: list[bytes]
     waited_s: list[float]
+    origins: list[Any]
 
 
 @dataclass
 class _Item(Generic[Result]):
     image: bytes
     deadline: float
+    origin: Any
     submitted: float
     future: "asyncio.Future[Result]"
 
@@ -59,6 +62,7 @@ class Batcher(Generic[Result]):
         self._max_batch_size = max_batch_size
         self._waiting: deque[_Item[Result]] = deque()
         self._idle = workers
+        self._in_work = 0  # images
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="classify")
         self._running: dict[Future[list[Result | Exception]], float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,12 +95,18 @@ class Batcher(Generic[Result]):
         """How many images wait for a worker."""
         return len(self._waiting)
 
-    async def submit(self, image: bytes, deadline: float) -> Result:
+    @property
+    def held(self) -> int:
+        """How many images wait or run."""
+        return len(self._waiting) + self._in_work
+
+    async def submit(self, image: bytes, deadline: float, origin: Any = None) -> Result:
         """Waits for one image's result.
 
         Args:
             image: encoded.
             deadline: of `time.monotonic()`; past it the image is not run any more.
+            origin: whatever the work wants to know of where the image comes from.
 
         Raises:
             DeadlineExceeded: it was still waiting at its deadline.
@@ -106,7 +116,7 @@ class Batcher(Generic[Result]):
         """
         if self._loop is None:
             raise NotReady("The batches are not running.")
-        item = _Item[Result](image, deadline, time.monotonic(), self._loop.create_future())
+        item = _Item[Result](image, deadline, origin, time.monotonic(), self._loop.create_future())
         self._waiting.append(item)
         self._dispatch(self._loop)
         return await item.future
@@ -119,8 +129,9 @@ class Batcher(Generic[Result]):
             if not batch:  # nobody waits for any of them any more
                 return
             self._idle -= 1
+            self._in_work += len(batch)
             started = time.monotonic()
-            images = Batch([item.image for item in batch], [started - item.submitted for item in batch])
+            images = Batch([item.image for item in batch], [started - item.submitted for item in batch], [item.origin for item in batch])
             future = self._threads.submit(self._run, images)
             self._running[future] = started
             future.add_done_callback(partial(self._hand_over, loop, batch))
@@ -151,8 +162,8 @@ class Batcher(Generic[Result]):
                 raise RuntimeError(f"{len(batch.images)} images got {len(outcomes)} results")
         except Exception as error:
             if len(batch.images) > 1:
-                pairs = zip(batch.images, batch.waited_s, strict=True)
-                return [outcome for image, waited_s in pairs for outcome in self._run(Batch([image], [waited_s]))]
+                alone = zip(batch.images, batch.waited_s, batch.origins, strict=True)
+                return [outcome for image, waited_s, origin in alone for outcome in self._run(Batch([image], [waited_s], [origin]))]
             failure = InferenceFailed("The model failed on this image.")
             failure.__cause__ = error
             return [failure]
@@ -167,6 +178,7 @@ class Batcher(Generic[Result]):
         """On the event loop: everyone gets what is theirs, and the worker gets what has come in the meantime."""
         del self._running[done]
         self._idle += 1
+        self._in_work -= len(batch)
         for item, outcome in zip(batch, done.result(), strict=True):
             if isinstance(outcome, Exception):
                 _fail(item, outcome)

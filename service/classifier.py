@@ -34,6 +34,7 @@ from service.metrics import (
 )
 from service.schemas import ModelInfo
 from service.settings import Settings
+from service.tracing import Moments, current_request, record_batch
 from vision.bundle.manifest import BASELINE_FILE
 from vision.bundle.store import Bundle
 from vision.engines import load_engine, warm
@@ -124,7 +125,7 @@ class Classifier:
         )
         self._batcher.start()
         deadline = time.monotonic() + 60
-        answers = await asyncio.gather(*(self._batcher.submit(image, deadline) for image in self.bundle.golden.images))
+        answers = await asyncio.gather(*(self._batcher.submit(image, deadline, current_request()) for image in self.bundle.golden.images))
         scores = np.stack([answer.scores for answer in answers])
         difference = self.bundle.golden_difference(scores, self._engine.description)
         if difference is not None:
@@ -145,6 +146,11 @@ class Classifier:
         if not self._proved:
             raise NotReady("The golden samples have not passed yet.")
         self._batcher.check()
+
+    @property
+    def held(self) -> int:
+        """How many images wait or run."""
+        return self._batcher.held
 
     async def classify(self, data: bytes, k: int, deadline: float) -> Classification:
         """Labels one image.
@@ -174,14 +180,14 @@ class Classifier:
     async def _score(self, data: bytes, deadline: float) -> _Scored:
         """From the cache where it is there, else from a batch."""
         if self._cache is None:
-            return await self._batcher.submit(data, deadline)
+            return await self._batcher.submit(data, deadline, current_request())
         key = self._cache.key(data)
         kept = self._cache.get(key)
         self._metrics.count(CACHE, outcome="miss" if kept is None else "hit")
         if kept is not None:
             self._metrics.count(IMAGES, outcome="ok")
             return replace(kept, decode_s=0.0, queue_s=0.0, inference_s=0.0)
-        scored = await self._batcher.submit(data, deadline)
+        scored = await self._batcher.submit(data, deadline, current_request())
         self._cache.keep(key, replace(scored, scores=scored.scores.copy()))  # a row would keep its whole batch
         return scored
 
@@ -201,17 +207,25 @@ class Classifier:
 
     def _classify(self, batch: Batch) -> list[_Scored | Exception]:
         """In a worker: each image decoded for itself, those that could be in one inference."""
-        outcomes = [self._decode(image) for image in batch.images]
+        begun = [time.monotonic()]
+        outcomes: list[_Decoded | ImageError] = []
+        for image in batch.images:
+            outcomes.append(self._decode(image))
+            begun.append(time.monotonic())
         decoded = [one for one in outcomes if isinstance(one, _Decoded)]
-        started = time.monotonic()
+        started = begun[-1]
         logits = self._engine.infer_prepared([one.prepared for one in decoded]) if decoded else np.empty((0, 0), np.float32)
         inferred = time.monotonic()
         if len(logits) != len(decoded):
             raise RuntimeError(f"the engine gave {len(logits)} answers to {len(decoded)} images")
         rows = iter(probabilities(logits, self.bundle.manifest.temperature) if decoded else logits)
-        inference_s, postprocess_s = inferred - started, time.monotonic() - inferred
+        ended = time.monotonic()
+        inference_s, postprocess_s = inferred - started, ended - inferred
         if self._proved:  # what proves the bundle is nobody's request
             self._count(batch, outcomes, {"inference": inference_s, "postprocess": postprocess_s})
+            if any(request.is_recording() for request in batch.origins):
+                together = {"inference": (started, inferred), "postprocess": (inferred, ended)}
+                record_batch(batch.origins, _moments(batch, outcomes, begun, together), (begun[0], ended))
         return [
             one
             if isinstance(one, ImageError)
@@ -273,6 +287,19 @@ class Classifier:
     def _name(self, label: str) -> str:
         """The label's own series, or everybody else's."""
         return label if label in self._names else OTHER_LABEL
+
+
+def _moments(batch: Batch, outcomes: list[_Decoded | ImageError], begun: list[float], together: Moments) -> list[Moments]:
+    """Each image's stages; what could not be decoded has no others."""
+    found: list[Moments] = []
+    for index, (one, waited_s) in enumerate(zip(outcomes, batch.waited_s, strict=True)):
+        waited = {"queue_wait": (begun[0] - waited_s, begun[0])}
+        if isinstance(one, ImageError):
+            found.append(waited | {"decode": (begun[index], begun[index + 1])})
+        else:
+            decoded = begun[index] + one.decode_s
+            found.append({**waited, "decode": (begun[index], decoded), "preprocess": (decoded, begun[index + 1]), **together})
+    return found
 
 
 class _Baseline(BaseModel):

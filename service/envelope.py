@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import REQUESTS, Metrics
 from service.request_log import log_request
+from service.tracing import current_request
 
 REQUEST_ID = b"x-request-id"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left; nobody gets it, the log does
@@ -46,6 +47,7 @@ class RequestEnvelope:
         started = time.monotonic()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = request_id_of(scope)
+        current_request().set_attribute("sightline.request_id", request_id)
         status = 0
         failure: Exception | None = None
 

@@ -133,6 +133,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "method_not_allowed": ProblemKind(405, "This path does not take this method", "Use a method that the Allow header lists."),
     "inference_failed": ProblemKind(500, "The model failed on this image", "Report the request_id to whoever runs this server."),
     "internal_error": ProblemKind(500, "Something went wrong in the server", "Report the request_id to whoever runs this server."),
+    "too_many_connections": ProblemKind(  # the edge's alone (deploy/edge/haproxy.cfg)
+        429, "Your address has too many connections", "Use fewer connections, and keep them alive.", retry_after_s=1
+    ),
     "overloaded": ProblemKind(503, "The server is overloaded", "Try again after the seconds in Retry-After.", retry_after_s=1),
     "not_ready": ProblemKind(503, "The server is not ready", "Try again after the seconds in Retry-After.", retry_after_s=1),
     "deadline_exceeded": ProblemKind(504, "The answer took too long", "Try again; send fewer images in one request."),

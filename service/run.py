@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -176,14 +177,26 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def _ray_environment(mark: RunMark) -> dict[str, str]:
-    """Ray reads these when it is imported, in every process of the cluster."""
-    stats, haproxy_metrics, fallback_http, fallback_grpc = free_ports(4)
+def ray_serve_environment() -> dict[str, str]:
+    """How Ray Serve is to work, wherever it runs: Ray reads these when it is imported, in every process of a cluster."""
     return {
-        RUN_VARIABLE: str(mark),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.ingress:ray_middlewares",
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a datagram a request, parsed in Python
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def _ray_environment(mark: RunMark) -> dict[str, str]:
+    """The same for one machine, with what belongs to this run."""
+    stats, haproxy_metrics, fallback_http, fallback_grpc = free_ports(4)
+    return ray_serve_environment() | {
+        RUN_VARIABLE: str(mark),
+        # Whoever reaches Ray's ports needs this: a secret of the run's own, which only its processes know.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         # HAProxy's files and ports belong to the run, so that two services can run side by side.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{mark.folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{mark.folder}/admin.sock",
@@ -196,9 +209,7 @@ def _ray_environment(mark: RunMark) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         # There is one machine and it stops as a whole: a drained replica need not wait for other nodes to notice.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
-        "RAY_USAGE_STATS_ENABLED": "0",
         # What follows halves what Ray's processes cost, idle and under load (docs/adr/0014).
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a datagram a request, parsed in Python
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",  # more only spin on the cores that the engine needs
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",

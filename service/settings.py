@@ -44,7 +44,15 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """CPU threads for inference, each with a batch of its own; 0 takes as many as there are CPUs for this process."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that each hold the model and answer requests."""
+    """Processes that each hold the model and answer requests; the fewest, where `max_replicas` is more."""
+    max_replicas: Annotated[int, Field(ge=0, le=64)] = 0
+    """Up to so many are started while there is more to do than they should hold; no more than `replicas` keeps their number."""
+    target_held_images: Annotated[int, Field(ge=1, le=100_000)] = 16
+    """Images that a replica should hold, waiting or running; where there are more, there are to be more replicas."""
+    scale_up_delay_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """Seconds for which that must have been so."""
+    scale_down_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """Seconds for which fewer replicas must have been enough before one is stopped."""
 
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
     """Images in one inference, at most; batches have a power of two. 0 takes what the engine works best with: 4 on a CPU, 64 on a GPU."""
@@ -67,6 +75,11 @@ class Settings(BaseSettings):
     """Width × height of one image."""
     max_image_side_px: Annotated[int, Field(ge=1, le=65_535)] = 10_000
     """Pixels of one image's longer side."""
+
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
+    """Where traces go by OTLP over HTTP, e.g. `http://collector:4318/v1/traces`; none makes none."""
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the requests that bring no decision of their own in `traceparent`, the share that is traced, 0 to 1."""
 
     log_file: Path | None = None
     """The file, or named pipe, that gets one JSON line a request; none writes to standard error."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loadtests.bodies import Body, broken
 from service.errors import PROBLEMS, InferenceFailed
 from service.schemas import Problem
 from vision.errors import ImageError
@@ -269,3 +270,8 @@ def test_answers_are_counted_by_outcome_and_stage(served, png):
     assert 1 <= grown["batches"] <= 3
     assert grown["inference times"] == grown["postprocess times"] == grown["batches"]
     assert all(grown[f"{stage} s"] > 0 for stage in stages)
+
+
+@pytest.mark.parametrize("body", broken(), ids=lambda body: body.name)
+def test_the_load_test_expects_what_is_answered(served, body: Body) -> None:
+    assert served.post(body.data).status_code in body.statuses

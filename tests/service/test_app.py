@@ -14,7 +14,6 @@ def test_every_replica_has_a_gpu_and_as_few_as_can_be_share_it(replicas, gpus, s
     assert not share or gpus * round(1 / share) >= replicas, "all of them can be placed"
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray Serve's own, at its import
 @pytest.mark.parametrize(("engine", "expected"), [("auto", 0.5), ("torch", 0.5), ("openvino", 0)])
 def test_a_deployment_asks_for_gpus_unless_openvino_serves(monkeypatch, engine, expected):
     from service import app

@@ -37,8 +37,8 @@ def test_codes_and_statuses_are_what_the_docstring_says(name, code, status):
     assert PROBLEMS[code].status == int(status)
 
 
-def test_every_row_is_an_errors_or_the_frameworks():
-    assert set(PROBLEMS) == {kind.code for kind in ERRORS} | {"not_found", "method_not_allowed", "internal_error"}
+def test_every_row_is_an_errors_the_frameworks_or_the_edges():
+    assert set(PROBLEMS) == {kind.code for kind in ERRORS} | {"not_found", "method_not_allowed", "internal_error", "too_many_connections"}
 
 
 def test_codes_are_unique_among_all_errors():
@@ -52,7 +52,7 @@ def test_codes_are_unique_among_all_errors():
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_only_what_passes_by_itself_says_when_to_come_again(code):
     kind = PROBLEMS[code]
-    assert (kind.retry_after_s is not None) == (kind.status == 503)
+    assert (kind.retry_after_s is not None) == (kind.status in (429, 503))
     assert 400 <= kind.status < 600
     assert kind.title
     assert not kind.title.endswith(".")
