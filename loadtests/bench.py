@@ -51,7 +51,7 @@ def main() -> None:
         _install(peer, console)
     corpus = photos(parsed.photos)
     console.print(f"{len(corpus)} photos, {sum(map(len, corpus.values())) / len(corpus) / 1024:.0f} KiB each in the mean")
-    report: dict[str, Any] = {"machine": _machine(), "commit": _commit(), "command": " ".join(["python -m loadtests.bench", *sys.argv[1:]])}
+    report: dict[str, Any] = {"machine": machine(), "commit": commit(), "command": " ".join(["python -m loadtests.bench", *sys.argv[1:]])}
     for arch in parsed.archs:
         network = prepare(arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console)
         rounds = [_round(chosen, network, list(corpus.values()), parsed, number, console) for number in range(parsed.rounds)]
@@ -268,12 +268,14 @@ def free_port() -> int:
     raise RuntimeError("no port is free")
 
 
-def _machine() -> str:
+def machine() -> str:
+    """In words."""
     model = next((line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     return f"{len(os.sched_getaffinity(0))} cores of {model}, {platform.platform()}, Python {platform.python_version()}"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The short hash of what is checked out."""
     return subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -24,12 +24,14 @@ class Sightline:
     Attributes:
         server: its processes.
         port: where it answers.
+        metrics_port: where its metrics are.
         photo: one of the photos, encoded.
         load: what `loadtests.bench.wrk` takes to post all of them in turn.
     """
 
     server: Server
     port: int
+    metrics_port: int
     photo: bytes
     load: list[str]
 
@@ -54,7 +56,8 @@ def running(arch: str, folder: Path | None, console: Console) -> Iterator[Sightl
     corpus = photos(folder)
     network = prepare(arch, corpus, CACHE / ("real" if folder else "rendered"), console)
     port = free_port()
-    environment = os.environ | SIGHTLINE.environment(port, network)
+    metrics_port = port + 1
+    environment = os.environ | SIGHTLINE.environment(port, network) | {"SIGHTLINE_METRICS_PORT": str(metrics_port)}
     with (
         tempfile.TemporaryDirectory(prefix="sightline-load-") as bodies,
         Server([SIGHTLINE.python, *SIGHTLINE.command(port, network)], environment, ROOT) as server,
@@ -64,4 +67,4 @@ def running(arch: str, folder: Path | None, console: Console) -> Iterator[Sightl
         first = next(iter(corpus.values()))
         server.wait_until(port, SIGHTLINE.path, first, SIGHTLINE.body.content_type)
         load = [f"http://127.0.0.1:{port}{SIGHTLINE.path}", "--", bodies, str(len(corpus)), SIGHTLINE.body.content_type]
-        yield Sightline(server, port, first, load)
+        yield Sightline(server, port, metrics_port, first, load)

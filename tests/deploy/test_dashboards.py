@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import yaml
 
 from deploy.grafana.dashboards import FOLDER, text
 from deploy.grafana.panels import DASHBOARDS, Panel
+from loadtests.prometheus import prometheus
 from service.metrics import METRICS
 from service.run import free_ports
 
@@ -91,42 +91,28 @@ def scraped(
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus is missing; install Debian's package prometheus")
     folder = tmp_path_factory.mktemp("monitored")
-    metrics_port, prometheus_port = free_ports(2)
+    metrics_port = free_ports(1)[0]
     service = launch(models, folder, metrics_port=str(metrics_port), max_queued_requests="4", cache_images="4")
-    prometheus = None
     try:
         service.wait_until_ready()
-        command = ["prometheus", f"--config.file={_configuration(folder, metrics_port)}", f"--storage.tsdb.path={folder / 'tsdb'}"]
-        with (folder / "prometheus.log").open("wb") as log:
-            prometheus = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{prometheus_port}"], stdout=log, stderr=log)
-        found = Scraped(f"http://127.0.0.1:{prometheus_port}")
-        good = [encoded(digit(value), kind) for value in range(10) for kind in ("PNG", "JPEG")]
-        deadline = time.monotonic() + 150
-        with ThreadPoolExecutor(16) as clients:
-            while not all(_has_data(found, panel) for _, panel in PANELS if panel.title not in NEEDS_A_GPU):
-                if time.monotonic() > deadline:
-                    break  # the tests say which panel it was
-                bodies = good + [good[0][:300], b"no image", b"\xff\xd8\xff broken"] * 3
-                list(clients.map(lambda body: httpx.post(f"{service.url}/classify", content=body, timeout=30).status_code, bodies))
-                time.sleep(0.5)
-        yield found
+        with prometheus(metrics_port, folder) as address:
+            yield _under_load(Scraped(address), service.url, digit, encoded)
     finally:
-        if prometheus is not None:
-            prometheus.terminate()
-            prometheus.wait(30)
         assert service.stop() == 0, service.printed
 
 
-def _configuration(folder: Path, metrics_port: int) -> Path:
-    """The one that is shipped, but for the address, and quicker."""
-    shipped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    shipped["global"] = {"scrape_interval": "2s", "evaluation_interval": "2s"}
-    shipped["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
-    shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{metrics_port}"]
-    del shipped["alerting"]
-    file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(shipped))
-    return file
+def _under_load(found: Scraped, url: str, digit: Callable, encoded: Callable) -> Scraped:
+    """Asks until every panel has data, or for so long that it ought to."""
+    good = [encoded(digit(value), kind) for value in range(10) for kind in ("PNG", "JPEG")]
+    bodies = good + [good[0][:300], b"no image", b"\xff\xd8\xff broken"] * 3
+    deadline = time.monotonic() + 150
+    with ThreadPoolExecutor(16) as clients:
+        while not all(_has_data(found, panel) for _, panel in PANELS if panel.title not in NEEDS_A_GPU):
+            if time.monotonic() > deadline:
+                break  # the tests say which panel it was
+            list(clients.map(lambda body: httpx.post(f"{url}/classify", content=body, timeout=30).status_code, bodies))
+            time.sleep(0.5)
+    return found
 
 
 def _has_data(scraped: Scraped, panel: Panel) -> bool:

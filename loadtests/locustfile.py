@@ -1,0 +1,175 @@
+"""Clients of the service, for locust: applications that classify, senders of rubbish, people with the page.
+
+Every client waits for its answer before it asks again, so what is measured is *closed-loop throughput*; what rate a service bears
+is another question, with another tool (`loadtests.capacity`). Locust ends with 1 where an objective was missed, with a line for it.
+"""
+
+import json
+import random
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from locust import FastHttpUser, constant, events, tag, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtests import bodies
+from loadtests.shapes import SHAPES, PlannedShape
+
+__all__ = ["BrokenImageUser", "ClassifyUser", "PageUser", "PlannedShape"]
+
+CLASSIFY = "classify"
+_BOUNDARY = "sightline-load"
+_photos: list[bodies.Body] = []
+_broken = bodies.broken()
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: LocustArgumentParser, **_: Any) -> None:
+    """What locust's web page and command line ask for, besides its own."""
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="steps", help="steps to the knee, a spike, or steady (a soak when long)")
+    parser.add_argument("--clients", type=int, default=64, help="the most clients at a time")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long, in all")
+    parser.add_argument("--photos", default="", help="a folder of image files; empty renders some")
+    parser.add_argument("--max-failures", type=float, default=0.0, help="share of wrong answers that is borne, 0 to 1")
+    parser.add_argument("--max-p99-ms", type=float, default=0.0, help="bound of the 99th percentile of classifying; 0 is none")
+    parser.add_argument("--min-rate", type=float, default=0.0, help="classified requests a second, at least; 0 is none")
+
+
+@events.init.add_listener
+def prepare(environment: Environment, **_: Any) -> None:
+    """Reads or renders the photos once, and begins the account of the steps."""
+    if environment.parsed_options is None or isinstance(environment.runner, MasterRunner):
+        return
+    folder = environment.parsed_options.photos
+    _photos.extend(bodies.photos(Path(folder) if folder else None))
+
+
+class ClassifyUser(FastHttpUser):  # type: ignore[misc]  # locust is not typed
+    """An application: posts photos one after another and checks what comes back."""
+
+    weight = 18
+    wait_time = constant(0)
+    connection_timeout = network_timeout = 60.0
+
+    @task(8)
+    @tag("raw")
+    def raw(self) -> None:
+        """The bytes as they are."""
+        self._classify(random.choice(_photos).data, "application/octet-stream")
+
+    @task(1)
+    @tag("form")
+    def form(self) -> None:
+        """As a web form sends them."""
+        head = f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
+        body = head.encode() + random.choice(_photos).data + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        self._classify(body, f"multipart/form-data; boundary={_BOUNDARY}")
+
+    def _classify(self, body: bytes, content_type: str) -> None:
+        with self.client.post(
+            "/classify?top_k=3", data=body, headers={"content-type": content_type}, name=CLASSIFY, catch_response=True
+        ) as answer:
+            if answer.status_code != 200:
+                answer.failure(f"{answer.status_code} {_code(answer)}")
+            elif not answer.json()["results"][0]["predictions"]:
+                answer.failure("no prediction")
+
+
+class BrokenImageUser(FastHttpUser):  # type: ignore[misc]
+    """Sends what is no photo, and expects to be told so."""
+
+    weight = 1
+    wait_time = constant(0.2)
+
+    @task
+    @tag("broken")
+    def broken(self) -> None:
+        """One of them; anything but its own refusal is a failure."""
+        body = random.choice(_broken)
+        with self.client.post("/classify", data=body.data, name=f"broken: {body.name}", catch_response=True) as answer:
+            if answer.status_code not in body.statuses:
+                answer.failure(f"{answer.status_code} {_code(answer)}")
+            else:
+                answer.success()
+
+
+class PageUser(FastHttpUser):  # type: ignore[misc]
+    """A person with the page open, and a probe."""
+
+    weight = 1
+    wait_time = constant(1)
+
+    @task
+    @tag("page")
+    def page(self) -> None:
+        """What a browser asks for first."""
+        for path in ("/", "/page/main.js", "/page/style.css", "/models", "/health/ready"):
+            self.client.get(path)
+
+
+def _code(answer: Any) -> str:
+    """Of the problem document, where it is one."""
+    try:
+        return str(answer.json().get("code", ""))
+    except (ValueError, AttributeError):
+        return str(answer.text)[:80]
+
+
+_milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by how many clients the plan had then
+
+
+@events.request.add_listener
+def account(name: str, response_time: float, exception: Exception | None, context: Any, **_: Any) -> None:
+    """Sorts answers by the step of the plan in which they came."""
+    if name == CLASSIFY and exception is None and _current is not None:
+        _milliseconds[_current.user_count].append(response_time)
+
+
+_current: Any = None
+
+
+@events.test_start.add_listener
+def begin(environment: Environment, **_: Any) -> None:
+    """Each run has its own account."""
+    global _current
+    _current = environment.runner
+    _milliseconds.clear()
+
+
+@events.quitting.add_listener
+def judge(environment: Environment, **_: Any) -> None:
+    """Prints the steps, and ends with 1 where an objective was missed."""
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    options = environment.parsed_options
+    for clients, times in sorted(_milliseconds.items()):
+        if len(times) >= 20:
+            cuts = statistics.quantiles(times, n=100)
+            print(f"{clients:>5} clients: {len(times):>6} answers, p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+    total, classified = environment.stats.total, environment.stats.get(CLASSIFY, "POST")
+    found = {
+        "requests": total.num_requests,
+        "failures": total.fail_ratio,
+        "p99_ms": classified.get_response_time_percentile(0.99) or 0.0,
+        "rate": classified.total_rps,
+    }
+    missed = [
+        text
+        for wrong, text in (
+            (total.num_requests == 0, "nothing was answered"),
+            (
+                found["failures"] > options.max_failures,
+                f"{found['failures']:.4f} of the answers were wrong, {options.max_failures:g} is borne",
+            ),
+            (0 < options.max_p99_ms < found["p99_ms"], f"p99 is {found['p99_ms']:.0f} ms, over {options.max_p99_ms:g}"),
+            (found["rate"] < options.min_rate, f"{found['rate']:.1f} a second were classified, fewer than {options.min_rate:g}"),
+        )
+        if wrong
+    ]
+    print("\n".join(f"MISSED: {text}" for text in missed) or "Every objective was met.")
+    print(json.dumps({**found, "missed": missed}))
+    environment.process_exit_code = int(bool(missed))

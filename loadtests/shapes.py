@@ -1,0 +1,59 @@
+"""How many clients there are, and when: plans as data, and the one shape that locust runs."""
+
+from dataclasses import dataclass
+
+from locust import LoadTestShape
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many clients until so many seconds after the start."""
+
+    until_s: float
+    clients: int
+
+
+def steady(clients: int, seconds: float) -> list[Step]:
+    """The same all the time."""
+    return [Step(seconds, clients)]
+
+
+def steps(clients: int, seconds: float) -> list[Step]:
+    """1, 2, 4, … clients, for equal times: throughput rises until the knee, and from there on only latency does."""
+    counts = [1]
+    while counts[-1] * 2 <= clients:
+        counts.append(counts[-1] * 2)
+    if counts[-1] < clients:
+        counts.append(clients)
+    return [Step(seconds * (index + 1) / len(counts), count) for index, count in enumerate(counts)]
+
+
+def spike(clients: int, seconds: float) -> list[Step]:
+    """A tenth of the clients, all of them for the middle fifth, a tenth again: does it recover?"""
+    calm = max(1, clients // 10)
+    return [Step(0.4 * seconds, calm), Step(0.6 * seconds, clients), Step(seconds, calm)]
+
+
+SHAPES = {"steady": steady, "steps": steps, "spike": spike}
+
+
+class PlannedShape(LoadTestShape):  # type: ignore[misc]  # locust is not typed
+    """The shape that `--shape` names, for `--clients` and `--seconds`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plan: list[Step] = []
+
+    @property
+    def plan(self) -> list[Step]:
+        """What the options ask for; they are known once locust runs."""
+        if not self._plan:
+            options = self.runner.environment.parsed_options
+            self._plan = SHAPES[options.shape](options.clients, options.seconds)
+        return self._plan
+
+    def tick(self) -> tuple[int, float] | None:
+        """Locust asks once a second: clients and how many of them may start a second, or None at the end."""
+        now = self.get_run_time()
+        current = next((step.clients for step in self.plan if now < step.until_s), None)
+        return None if current is None else (current, float(max(current, 1)))
