@@ -220,6 +220,16 @@ def test_rays_own_paths_are_not_there(start: Callable[..., Edge]) -> None:
         assert edge.ask(path).problem.code == "not_found"
 
 
+def test_it_logs_what_never_reached_the_service(start: Callable[..., Edge], tmp_path: Path) -> None:
+    edge = start()
+    assert edge.ask("/classify").status == 200
+    assert edge.ask("/-/routes").status == 404
+    logged = (tmp_path / "haproxy.log").read_text()
+    assert "/-/routes" in logged
+    assert "/classify" not in logged  # the service's log has it
+    assert "Connect from" not in logged
+
+
 def test_headers_have_a_deadline(start: Callable[..., Edge]) -> None:
     edge = start(replace=(("timeout http-request 10s", "timeout http-request 300ms"),))
     started = time.monotonic()
