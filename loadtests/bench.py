@@ -115,6 +115,7 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
         for clients in CLIENTS:
             wrk(clients, _WARM_S, load)
             if clients == CLIENTS[-1]:
+                server.wait_until_quiet()
                 around = [ceiling.measure(seconds)["rate"]]
             before = server.cpu_s()
             got = wrk(clients, seconds, load)
@@ -126,6 +127,7 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
                 f"cpu_ms_{clients}": 1000 * (server.cpu_s() - before) / max(done, 1),
                 f"failed_{clients}": got["failed"],
             }
+        server.wait_until_quiet()
         around.append(ceiling.measure(seconds)["rate"])
         result["ceiling_rate"] = statistics.mean(around)
         result["peak_bytes"] = server.peak_bytes

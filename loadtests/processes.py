@@ -17,6 +17,7 @@ import psutil
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 45.0
 _MEMORY_INTERVAL_S = 1.0
+_QUIET_S = 30.0
 
 
 class ServerFailed(RuntimeError):
@@ -96,6 +97,15 @@ class Server:
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
         return total
+
+    def wait_until_quiet(self) -> None:
+        """Until its processes take less than a third of a core, or for half a minute: clients that left leave their requests behind."""
+        deadline = time.monotonic() + _QUIET_S
+        while time.monotonic() < deadline:
+            before = self.cpu_s()
+            time.sleep(1)
+            if self.cpu_s() - before < 0.33:
+                return
 
     def memory_bytes(self) -> int:
         """Proportional memory of all its processes now."""

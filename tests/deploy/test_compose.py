@@ -73,6 +73,7 @@ class Stack:
             "PUBLISH": f"127.0.0.1:{self.edge_port}",
             "PROMETHEUS_PUBLISH": str(self.prometheus_port),
             "SERVICE_IMAGE": f"{PROJECT}-service",
+            "LOAD_IMAGE": f"{PROJECT}-load",
             "TORCH": "none",
             "MODELS": str(models),
             **{f"{name.upper()}_IMAGE": f"{PROJECT}-{name}" for name in PACKAGES},
@@ -194,16 +195,27 @@ def _listening(stack: Stack) -> list[str]:
 
 
 @pytest.mark.slow
+def test_every_profile_is_understood(stack: Stack) -> None:
+    found = stack.compose("--profile", "gpu", "--profile", "load", "--profile", "alerts", "config", "--services").split()
+    assert sorted(found) == sorted(COMPOSE["services"])
+
+
+@pytest.mark.slow
+def test_the_load_test_reaches_the_service_through_the_edge(stack: Stack) -> None:
+    stack.compose("build", "load", timeout=600)
+    options = ("--headless", "--only-summary", "--shape", "steady", "--clients", "4", "--seconds", "6")
+    said = stack.compose("run", "--rm", "--no-deps", "load", "--host", "http://edge:8080", *options)
+    assert "Every objective was met." in said
+
+
+@pytest.mark.slow
 def test_a_mounted_model_is_served_and_cannot_be_changed(stack: Stack, models: Path, readable: Path) -> None:
     shutil.copytree(models / "digits" / "1", readable / "digits" / "1")
     stack.up(MODELS=str(readable))
-    try:
-        served = httpx.get(f"{stack.url}/models", timeout=10).raise_for_status().json()["models"]
-        assert [model["digest"] for model in served] == [load_bundle(models / "digits" / "1").digest]
-        assert "No model in" not in stack.compose("logs", "--no-log-prefix", "service")
-        assert "Read-only" in stack.inside("service", "sh", "-c", "touch /models/x 2>&1 || true")
-    finally:
-        stack.up()
+    served = httpx.get(f"{stack.url}/models", timeout=10).raise_for_status().json()["models"]
+    assert [model["digest"] for model in served] == [load_bundle(models / "digits" / "1").digest]
+    assert "No model in" not in stack.compose("logs", "--no-log-prefix", "service")
+    assert "Read-only" in stack.inside("service", "sh", "-c", "touch /models/x 2>&1 || true")
 
 
 @pytest.fixture
