@@ -192,7 +192,10 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any
         if not got:
             summary[name] = {}
             continue
-        summary[name] = {key: statistics.median(one[key] for one in got) for key in got[0]}
+        # What is no number, such as an engine's name, is the same in every round.
+        summary[name] = {
+            key: statistics.median(one[key] for one in got) if isinstance(value, int | float) else value for key, value in got[0].items()
+        }
         if name != "ceiling":
             summary[name]["of_ceiling"] = _spread(map(_share, got))
         if name not in ("ceiling", "Sightline"):
