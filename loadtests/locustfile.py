@@ -41,7 +41,7 @@ def add_options(parser: LocustArgumentParser, **_: Any) -> None:
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Reads or renders the photos once, and begins the account of the steps."""
+    """Reads or renders the photos, once."""
     if environment.parsed_options is None or isinstance(environment.runner, MasterRunner):
         return
     folder = environment.parsed_options.photos
@@ -119,17 +119,15 @@ def _code(answer: Any) -> str:
         return str(answer.text)[:80]
 
 
-_milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by how many clients the plan had then
+_milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by how many clients there were then
+_current: Any = None  # the runner of this test
 
 
 @events.request.add_listener
 def account(name: str, response_time: float, exception: Exception | None, context: Any, **_: Any) -> None:
-    """Sorts answers by the step of the plan in which they came."""
+    """Sorts answers by how many clients there were when they came."""
     if name == CLASSIFY and exception is None and _current is not None:
         _milliseconds[_current.user_count].append(response_time)
-
-
-_current: Any = None
 
 
 @events.test_start.add_listener

@@ -40,20 +40,8 @@ SHAPES = {"steady": steady, "steps": steps, "spike": spike}
 class PlannedShape(LoadTestShape):  # type: ignore[misc]  # locust is not typed
     """The shape that `--shape` names, for `--clients` and `--seconds`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._plan: list[Step] = []
-
-    @property
-    def plan(self) -> list[Step]:
-        """What the options ask for; they are known once locust runs."""
-        if not self._plan:
-            options = self.runner.environment.parsed_options
-            self._plan = SHAPES[options.shape](options.clients, options.seconds)
-        return self._plan
-
     def tick(self) -> tuple[int, float] | None:
         """Locust asks once a second: clients and how many of them may start a second, or None at the end."""
-        now = self.get_run_time()
-        current = next((step.clients for step in self.plan if now < step.until_s), None)
+        options, now = self.runner.environment.parsed_options, self.get_run_time()  # the page may change them between two runs
+        current = next((step.clients for step in SHAPES[options.shape](options.clients, options.seconds) if now < step.until_s), None)
         return None if current is None else (current, float(max(current, 1)))

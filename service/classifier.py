@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import psutil
-from pydantic import BaseModel, Field, ValidationError
 
+from service.baseline import predicted_shares
 from service.batching import Batch, Batcher
 from service.cache import AnswerCache
 from service.errors import NotReady
@@ -35,10 +35,9 @@ from service.metrics import (
 from service.schemas import ModelInfo
 from service.settings import Settings
 from service.tracing import Moments, current_request, record_batch
-from vision.bundle.manifest import BASELINE_FILE
 from vision.bundle.store import Bundle
 from vision.engines import load_engine, warm
-from vision.errors import GoldenMismatch, ImageError, ManifestInvalid
+from vision.errors import GoldenMismatch, ImageError
 from vision.image import decode, sniff_format
 from vision.prediction import Prediction, probabilities, top_k
 
@@ -272,7 +271,7 @@ class Classifier:
         for kind in self._engine.device_memory():
             self._metrics.watch(MEMORY, lambda kind=kind: self._engine.device_memory()[kind], kind=kind)  # type: ignore[misc]
         shares: Counter[str] = Counter()
-        for label, share in _predicted_shares(self.bundle).items():
+        for label, share in predicted_shares(self.bundle).items():
             shares[self._name(label)] += share  # type: ignore[assignment]  # a Counter holds floats as well
         for name, share in shares.items():
             self._metrics.set(REFERENCE_SHARE, share, label=name)
@@ -300,24 +299,3 @@ def _moments(batch: Batch, outcomes: list[_Decoded | ImageError], begun: list[fl
             decoded = begun[index] + one.decode_s
             found.append({**waited, "decode": (begun[index], decoded), "preprocess": (decoded, begun[index + 1]), **together})
     return found
-
-
-class _Baseline(BaseModel):
-    """What is needed of baseline.json."""
-
-    predicted_shares: dict[str, Annotated[float, Field(ge=0, le=1)]]
-
-
-def _predicted_shares(bundle: Bundle) -> dict[str, float]:
-    """Of the test images when the model was made, by label; none where the bundle does not say.
-
-    Raises:
-        ManifestInvalid: baseline.json is not one.
-    """
-    if BASELINE_FILE not in bundle.files:
-        return {}
-    try:
-        return _Baseline.model_validate_json(bundle.files[BASELINE_FILE]).predicted_shares
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ManifestInvalid(BASELINE_FILE, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
