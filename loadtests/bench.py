@@ -113,7 +113,8 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
         result: dict[str, Any] = {"start_s": server.start_s, "idle_bytes": server.memory_bytes()}
         result["agreement"], result["difference"] = _check(contender, port, bodies, network)
         for clients in CLIENTS:
-            wrk(clients, _WARM_S, load)
+            with server.watching_memory():
+                wrk(clients, _WARM_S, load)
             if clients == CLIENTS[-1]:
                 server.wait_until_quiet()
                 around = [ceiling.measure(seconds)["rate"]]

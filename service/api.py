@@ -149,7 +149,11 @@ async def _classify_all(
         except (ImageError, RequestError) as error:
             return error
 
-    answers = asyncio.gather(*(one(image) for image in submission.images))
+    async def everything() -> list[Classification | SightlineError]:
+        return await asyncio.gather(*(one(image) for image in submission.images))
+
+    # A task, because asyncio reports a cancelled gather that nobody awaits: a traceback for each client that leaves.
+    answers = asyncio.ensure_future(everything())
     departure = asyncio.ensure_future(_departure(receive))
     try:
         await asyncio.wait((answers, departure), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
