@@ -2,8 +2,9 @@
 
 Every server gets the same photos and the same weights, is started, checked for right answers, warmed, measured at 1, 16 and 64
 clients, and stopped, one after another; and that as often as asked for. The ceiling (`loadtests.ceiling`) is a loop without a
-server, measured right before and right after each server's 64 clients; a server's share of it is what servers are compared by,
-because a shared machine is now twice as fast as then. Single times are not results. The last line is JSON.
+server, measured right before and right after each server's 64 clients while that server stands still; a server's share of it is
+what servers are compared by, because a shared machine is now twice as fast as then. Single times are not results. The last line
+is JSON.
 """
 
 import argparse
@@ -113,11 +114,12 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
         result: dict[str, Any] = {"start_s": server.start_s, "idle_bytes": server.memory_bytes()}
         result["agreement"], result["difference"] = _check(contender, port, bodies, network)
         for clients in CLIENTS:
+            if clients == CLIENTS[-1]:
+                with server.paused():
+                    around = [ceiling.measure(seconds)["rate"]]
             with server.watching_memory():
                 wrk(clients, _WARM_S, load)
-            if clients == CLIENTS[-1]:
-                server.wait_until_quiet()
-                around = [ceiling.measure(seconds)["rate"]]
+            server.wait_until_quiet()
             before = server.cpu_s()
             got = wrk(clients, seconds, load)
             done = got["requests"] - got["failed"]
@@ -128,8 +130,8 @@ def _measure(contender: Contender, network: Network, corpus: list[bytes], second
                 f"cpu_ms_{clients}": 1000 * (server.cpu_s() - before) / max(done, 1),
                 f"failed_{clients}": got["failed"],
             }
-        server.wait_until_quiet()
-        around.append(ceiling.measure(seconds)["rate"])
+        with server.paused():
+            around.append(ceiling.measure(seconds)["rate"])
         result["ceiling_rate"] = statistics.mean(around)
         result["peak_bytes"] = server.peak_bytes
     return result

@@ -6,7 +6,7 @@ by its bytes where they are an image's, and by its Content-Type only otherwise.
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,43 +40,76 @@ class Submission:
 
 
 class Gate:
-    """Lets in as many requests as the replica may hold.
+    """Lets in as many requests, and as many bytes of them, as the replica may hold.
+
+    A body that is still coming has bytes but no place: clients that send slowly keep nobody out. A request alone may have any
+    number of bytes; what one may have is another limit.
 
     Args:
-        limit: at least 1.
+        places: requests that are answered at a time, at least 1.
+        max_bytes: of all bodies together, those that are coming and those that are being answered.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, places: int, max_bytes: int) -> None:
+        self._places = places
+        self._max_bytes = max_bytes
         self.held = 0
+        self.held_bytes = 0
+
+    @contextmanager
+    def receiving(self) -> Iterator[Callable[[int], None]]:
+        """Holds a body's bytes for the time of its request, as many as what it gives is told of.
+
+        Raises:
+            Overloaded: no place is left, so that the body need not come; or, when more bytes are told of, too many are held.
+        """
+        self._refuse_without_a_place()
+        own = 0
+
+        def hold(count: int) -> None:
+            nonlocal own
+            if self.held_bytes > own and self.held_bytes + count > self._max_bytes:
+                raise Overloaded(f"This replica holds requests of {self.held_bytes} bytes together; {self._max_bytes} are the most.")
+            own += count
+            self.held_bytes += count
+
+        try:
+            yield hold
+        finally:
+            self.held_bytes -= own
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Holds one place for the time of a request.
+        """Holds one place while a request is answered.
 
         Raises:
             Overloaded: there is none left.
         """
-        if self.held >= self._limit:
-            raise Overloaded(f"{self._limit} requests are being answered already; that is as many as this replica holds.")
+        self._refuse_without_a_place()
         self.held += 1
         try:
             yield
         finally:
             self.held -= 1
 
+    def _refuse_without_a_place(self) -> None:
+        if self.held >= self._places:
+            raise Overloaded(f"{self._places} requests are being answered already; that is as many as this replica holds.")
 
-async def read_body(chunks: AsyncIterator[bytes], headers: Headers, max_bytes: int) -> bytes:
+
+async def read_body(chunks: AsyncIterator[bytes], headers: Headers, max_bytes: int, hold: Callable[[int], None]) -> bytes:
     """Reads a body, counting while it streams.
 
     Args:
         chunks: as they arrive.
         headers: Content-Length, where it is given, refuses before a byte is read.
         max_bytes: the most that is accepted.
+        hold: told of each chunk's bytes before they are kept; may refuse them.
 
     Raises:
         UnsupportedEncoding: a Content-Encoding other than identity.
         BodyTooLarge: over max_bytes; the rest is not read.
+        Overloaded: of `hold`.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -88,6 +121,7 @@ async def read_body(chunks: AsyncIterator[bytes], headers: Headers, max_bytes: i
     async for chunk in chunks:
         if len(body) + len(chunk) > max_bytes:
             raise BodyTooLarge(f"The body has more than {max_bytes} bytes; no more are accepted.")
+        hold(len(chunk))
         body += chunk
     return bytes(body)
 

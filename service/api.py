@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,20 +64,21 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},  # see service.tracing
         responses={status: _problem_response(status) for status in (404, 405)},
     )
-    gate = Gate(settings.max_queued_requests)
+    gate = Gate(settings.max_queued_requests, settings.max_held_bytes)
     model = classifier.model_info()
     _handle_errors(api, metrics)
 
     async def classify(request: Request) -> Response:
         started = time.monotonic()
-        with gate.admit():
+        with gate.receiving() as hold:
             classifier.check_ready()
-            submission = await _receive(request, settings)
+            submission = await _receive(request, settings, hold)
             read_s = time.monotonic() - started
             metrics.observe(STAGE_SECONDS, read_s, stage="read")
             record_stages(current_request(), {"read": (started, started + read_s)})
             request.state.images = len(submission.images)
-            outcomes = await _classify_all(classifier, submission, request.receive, settings.request_timeout_s)
+            with gate.admit():
+                outcomes = await _classify_all(classifier, submission, request.receive, settings.request_timeout_s)
         if submission.single and isinstance(outcomes[0], SightlineError):
             raise outcomes[0]
         answer = _answer(model, request.state.request_id, submission, outcomes)
@@ -127,11 +129,11 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
     return api
 
 
-async def _receive(request: Request, settings: Settings) -> Submission:
+async def _receive(request: Request, settings: Settings, hold: Callable[[int], None]) -> Submission:
     """Reads the body in time and finds the images in it."""
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            body = await read_body(request.stream(), request.headers, settings.max_body_bytes)
+            body = await read_body(request.stream(), request.headers, settings.max_body_bytes, hold)
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     return await find_images(body, request.headers, request.query_params.get("top_k"), settings.max_images_per_request)

@@ -11,7 +11,7 @@ The image's own errors come from `vision.errors`; these are the request's:
     ├── UnsupportedEncoding  unsupported_encoding   415  a compressed body
     ├── InvalidParameter     invalid_parameter      422  e.g. top_k
     ├── InferenceFailed      inference_failed       500  the engine failed on this image, alone
-    ├── Overloaded           overloaded             503  max_queued_requests are held already
+    ├── Overloaded           overloaded             503  max_queued_requests or max_held_bytes are held already
     ├── NotReady             not_ready              503  the golden samples have not passed yet
     └── DeadlineExceeded     deadline_exceeded      504  not answered within request_timeout_s
 """
@@ -75,7 +75,7 @@ class InferenceFailed(RequestError):
 
 
 class Overloaded(RequestError):
-    """As many requests are held as may be."""
+    """As many requests, or bytes of them, are held as may be."""
 
     code = "overloaded"
 

@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Answers that a replica keeps, by the bytes of the image, at 8 bytes a category and about 300 more; 0 keeps none."""
     max_queued_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """Requests that a replica holds at a time, waiting or running; one more is answered with 503 and Retry-After."""
+    """Requests that a replica answers at a time, waiting or running; one more is answered with 503 and Retry-After."""
+    max_held_bytes: Annotated[int, Field(ge=2**20, le=2**38)] = 512 * 2**20
+    """Bytes of the bodies of all requests that a replica reads or answers; what would be more is answered with 503 and Retry-After."""
     request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
     """Seconds from the last byte of the request to the answer; past them it is 504, and what still waits never runs."""
     body_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 30.0

@@ -111,7 +111,7 @@ OVERVIEW = Dashboard(
                 "Requests refused as a whole",
                 "timeseries",
                 "reqps",
-                "By reason; `overloaded` means that all places were taken.",
+                "By reason; `overloaded` means that all places or bytes were taken.",
                 {"{{reason}}": f"sum by (reason) (rate(sightline_rejections_total{_RATE}))"},
                 stacked=True,
             ),
@@ -223,7 +223,7 @@ INFERENCE = Dashboard(
                 {"used": "max(ray_node_mem_used / ray_node_mem_total)"},
             ),
             Panel(
-                "Refused because all places were taken",
+                "Refused because all places or bytes were taken",
                 "timeseries",
                 "reqps",
                 "503 with Retry-After.",

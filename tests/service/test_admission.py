@@ -39,7 +39,7 @@ class Chunks:
 
 def read(chunks: Chunks, max_bytes: int = 10, **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return asyncio.run(read_body(aiter(chunks), Headers(named), max_bytes))
+    return asyncio.run(read_body(aiter(chunks), Headers(named), max_bytes, lambda count: None))
 
 
 def find(body: bytes, content_type: str | None, top_k: str | None = None) -> Submission:
@@ -55,11 +55,13 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_the_gate_refuses_one_more_than_its_limit_and_lets_in_again_after_an_exit():
-    gate = Gate(2)
+def test_the_gate_refuses_one_more_than_its_places_and_lets_in_again_after_an_exit():
+    gate = Gate(2, max_bytes=10)
     with gate.admit():
         with gate.admit():
             with pytest.raises(Overloaded, match="2 requests"), gate.admit():
+                pass
+            with pytest.raises(Overloaded, match="2 requests"), gate.receiving():
                 pass
             assert gate.held == 2
         with gate.admit():
@@ -67,12 +69,55 @@ def test_the_gate_refuses_one_more_than_its_limit_and_lets_in_again_after_an_exi
     assert gate.held == 0
 
 
-def test_the_gate_gives_a_place_back_when_the_request_fails():
-    gate = Gate(1)
-    with pytest.raises(ZeroDivisionError), gate.admit():
-        raise ZeroDivisionError
-    with gate.admit():
-        assert gate.held == 1
+def test_the_gate_gives_a_place_and_bytes_back_when_the_request_fails():
+    gate = Gate(1, max_bytes=10)
+
+    def fail() -> None:
+        with gate.receiving() as hold:
+            hold(7)
+            with gate.admit():
+                assert (gate.held, gate.held_bytes) == (1, 7)
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (gate.held, gate.held_bytes) == (0, 0)
+
+
+def test_bodies_that_come_hold_bytes_but_no_place():
+    gate = Gate(1, max_bytes=10)
+    with gate.receiving() as first, gate.receiving() as second:
+        first(6)
+        second(4)
+        with pytest.raises(Overloaded, match="10 bytes"):
+            second(1)
+        with gate.admit():
+            assert (gate.held, gate.held_bytes) == (1, 10)
+    assert gate.held_bytes == 0
+
+
+def test_a_body_that_is_alone_may_be_larger_than_what_all_may_hold_together():
+    gate = Gate(1, max_bytes=10)
+    with gate.receiving() as hold:
+        hold(8)
+        hold(8)
+        with gate.receiving() as another, pytest.raises(Overloaded, match="16 bytes"):
+            another(1)
+    assert gate.held_bytes == 0
+
+
+def test_a_body_is_held_chunk_by_chunk_before_it_is_kept():
+    held: list[int] = []
+
+    def hold(count: int) -> None:
+        held.append(count)
+        if sum(held) > 5:
+            raise Overloaded("no more")
+
+    chunks = Chunks(b"123", b"45", b"6", b"7")
+    with pytest.raises(Overloaded):
+        asyncio.run(read_body(aiter(chunks), Headers({}), 10, hold))
+    assert (held, chunks.taken) == ([3, 2, 1], 3)
 
 
 @pytest.mark.parametrize("chunks", [[b"0123456789"], [b"01234", b"", b"56789"], [b"%d" % digit for digit in range(10)]])

@@ -206,6 +206,47 @@ def test_a_request_over_the_limit_is_told_to_come_again_while_the_held_ones_are_
     assert served.counted("sightline_rejections_total", reason="overloaded") == before + 1
 
 
+def test_a_body_that_comes_slowly_keeps_nobody_out(served, png):
+    halfway, door = asyncio.Event(), asyncio.Event()
+
+    async def slow():
+        yield png[:100]
+        halfway.set()
+        await door.wait()
+        yield png[100:]
+
+    async def scenario(client):
+        first = asyncio.create_task(client.post("/classify", content=slow()))
+        await halfway.wait()
+        beside = await client.post("/classify", content=png)
+        door.set()
+        return beside, await first
+
+    assert [label(answer) for answer in served.run(scenario, max_queued_requests=1)] == ["7", "7"]
+
+
+def test_bodies_that_are_more_than_the_replica_may_hold_are_refused(served, png):
+    halfway, door = asyncio.Event(), asyncio.Event()
+    much = bytes(2**20)
+
+    async def slow():
+        yield much
+        halfway.set()
+        await door.wait()
+
+    async def scenario(client):
+        first = asyncio.create_task(client.post("/classify", content=slow()))
+        await halfway.wait()
+        refused = await client.post("/classify", content=png)
+        door.set()
+        return refused, await first, await client.post("/classify", content=png)
+
+    refused, first, later = served.run(scenario, max_held_bytes=2**20)
+    assert "bytes" in problem(refused, 503, "overloaded").detail
+    problem(first, 413, "too_many_bytes")  # so it was read whole
+    assert label(later) == "7"
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_request_past_its_deadline_is_answered_then_and_gives_its_place_back(served, png, count):
     held = Held(served.classifier)
