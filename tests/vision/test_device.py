@@ -20,8 +20,8 @@ from vision.image import DecodeLimits
 from vision.prediction import probabilities
 from vision.preprocessing import Preprocessing
 
-# Wide, tall, tiny, exact, enlarged, and a strip whose ends are not read.
-SIZES = [(60, 80), (80, 60), (7, 5), (32, 32), (20, 31), (200, 150), (9, 400), (33, 64)]
+# Wide, tall, tiny, exact, enlarged, strips whose ends are not read; rows or columns first, and where that turns.
+SIZES = [(60, 80), (80, 60), (7, 5), (32, 32), (20, 31), (200, 150), (9, 400), (400, 9), (33, 64), (300, 70), (72, 52), (73, 52)]
 WAYS = [("bilinear", True), ("bicubic", True), ("bilinear", False), ("nearest", True), ("nearest", False)]
 SPECIFICATIONS = [
     Preprocessing(

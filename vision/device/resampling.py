@@ -1,9 +1,10 @@
 """`Preprocessing.apply` for a batch of images of any size, as matrix products on a device.
 
 Resizing is linear and separable: rows and columns are each multiplied by a matrix that holds the filter, the crop and the fill
-in one. Pillow does the same with weights of 22 bits after the point, and rounds to whole values between the two
-(https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c). To end at its pixels, a weight is cut in two halves
-of 11 bits: float16 holds each of them, and every pixel, exactly, so that tensor cores add them up in float32 without an error.
+in one. Pillow does the same with weights of 22 bits after the point, and rounds to whole values between the two, so that it counts
+which comes first (https://github.com/python-pillow/Pillow/blob/13.0.0/src/libImaging/Resample.c). To end at its pixels, a weight is
+cut in two halves of 11 bits: float16 holds each of them, and every pixel, exactly, so that tensor cores add them up in float32
+without an error.
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,38 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
     Returns:
         uint8 (N, crop_px, crop_px, channels): what `Preprocessing.apply` gives; without antialiasing within 1 of it.
     """
+    if geometry.channels == 1:
+        pixels = _gray(pixels)
+    tall = [_is_tall(one) for one in placements]
+    if not any(tall):
+        return _across_then_down(pixels, geometry, placements)
+    side = geometry.crop_px
+    found = torch.empty((len(placements), side, side, pixels.shape[3]), dtype=torch.uint8, device=pixels.device)
+    for first_down in {*tall}:
+        rows = [row for row, is_tall in enumerate(tall) if is_tall is first_down]
+        part, where = pixels[rows], [placements[row] for row in rows]
+        if first_down:  # the same with the axes exchanged
+            done = _across_then_down(part.transpose(1, 2), geometry, [_transposed(one) for one in where]).transpose(1, 2)
+        else:
+            done = _across_then_down(part, geometry, where)
+        found[rows] = done
+    return found
+
+
+def _is_tall(placement: Placement) -> bool:
+    """Whether Pillow, from 13.0 on, scales its height before its width (`horizontal_first` in Resample.c)."""
+    left, top, right, bottom = placement.box
+    fewer_columns, fewer_rows = right - left - placement.size[0], bottom - top - placement.size[1]
+    return fewer_rows > 0 and fewer_rows > 2 * fewer_columns
+
+
+def _transposed(placement: Placement) -> Placement:
+    left, top, right, bottom = placement.box
+    return Placement((top, left, bottom, right), placement.size[::-1], placement.corner[::-1])
+
+
+def _across_then_down(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Placement]) -> torch.Tensor:
+    """uint8 (N, H, W, C) → (N, crop_px, crop_px, C)."""
     count, height, width, _ = pixels.shape
     boxes = [(one.box[2] - one.box[0], one.box[3] - one.box[1]) for one in placements]
     across, down = (
@@ -43,8 +76,6 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
         )
         for axis, longest in ((0, width), (1, height))
     )
-    if geometry.channels == 1:
-        pixels = _gray(pixels)
     side, channels = geometry.crop_px, pixels.shape[3]
     multiply = _multiply_fixed if geometry.antialias else _multiply
     # (N, side, W) × (N, W, channels·H), then (N, side, H) × (N, H, channels·side): each a plain batched product.
@@ -56,7 +87,7 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
         # A row of the matrix that reads nothing is outside the image; what reads something adds up to 1.
         inside = (down.sum(2) > 0.5)[:, :, None, None] & (across.sum(2) > 0.5)[:, None, :, None]
         values = torch.where(inside, values, float(geometry.fill))
-    return values.to(torch.uint8).contiguous()
+    return values.to(torch.uint8)
 
 
 def _matrices(
