@@ -15,7 +15,7 @@ from service.metrics import Metrics, RayBridge
 from service.request_log import start_request_log
 from service.scaling import HELD_IMAGES, autoscaling
 from service.settings import Settings, gpu_share
-from service.tracing import start_tracing
+from service.tracing import start_tracing, stop_tracing
 from vision.bundle.store import find_bundle, load_bundle
 from vision.engines import count_gpus
 from vision.image import silence_pillow
@@ -64,9 +64,10 @@ class ImageClassifier:
         await self._classifier.start()
 
     def __del__(self) -> None:
-        """Ray calls this when the replica stops: the lines that still wait are written."""
+        """Ray calls this when the replica stops: what still waits of the log and the traces is written."""
         if hasattr(self, "_log"):
             self._log.stop()
+        stop_tracing()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray calls this after the constructor."""

@@ -3,6 +3,7 @@
 Off by default: where no endpoint is set, OpenTelemetry's do-nothing tracer stands here, and what is below costs some microseconds.
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +37,15 @@ def start_tracing(settings: Settings) -> None:
     exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, timeout=_EXPORT_TIMEOUT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+
+
+def stop_tracing() -> None:
+    """Sends the spans that still wait; a collector that takes longer than `_EXPORT_TIMEOUT_S` for that does not get them."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        sender = threading.Thread(target=provider.shutdown, daemon=True)  # by itself it may take 30 s
+        sender.start()
+        sender.join(_EXPORT_TIMEOUT_S)
 
 
 def current_request() -> Span:

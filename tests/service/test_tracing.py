@@ -4,7 +4,7 @@ import base64
 import gzip
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +14,10 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from service import tracing
 
 SPARE_S = 0.02  # two clocks tell one time: each moment is turned into wall time for itself
 
@@ -45,13 +48,6 @@ class Collector:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, requests: int) -> None:
-        """Until so many requests have arrived."""
-        deadline = time.monotonic() + 30
-        while len(self.requests) < requests:
-            assert time.monotonic() < deadline, [span.name for span in self.spans]
-            time.sleep(0.2)
-
     @property
     def requests(self) -> list[Span]:
         return [span for span in self.spans if span.name == "POST /classify"]
@@ -81,9 +77,9 @@ def test_every_stage_of_a_request_and_every_batch_reach_the_collector(
         answers.append(httpx.post(f"{service.url}/classify", content=images[0], headers={"traceparent": theirs, "x-request-id": "mine"}))
         assert httpx.post(f"{service.url}/classify", content=b"no image").status_code == 415
         together = httpx.post(f"{service.url}/classify", json={"images": [base64.b64encode(image).decode() for image in images[:8]]})
-        collector.wait_for(len(answers) + 2)
-    finally:
+    finally:  # at once: a replica that stops sends what waits
         assert service.stop() == 0, service.printed
+    assert len(collector.requests) == len(answers) + 2
     assert {answer.status_code for answer in answers} == {200}
 
     of_eight = next(span for span in collector.requests if attribute(span, "sightline.request_id") == together.json()["request_id"])
@@ -116,6 +112,30 @@ def test_every_stage_of_a_request_and_every_batch_reach_the_collector(
 def attribute(span: Span, name: str) -> object:
     value = next(one.value for one in span.attributes if one.key == name)
     return getattr(value, value.WhichOneof("value"))
+
+
+def test_a_collector_that_hangs_holds_a_stop_up_for_one_export_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_EXPORT_TIMEOUT_S", 0.2)
+    released = threading.Event()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Hanging(released)))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    provider.get_tracer("test").start_span("late").end()
+    begun = time.monotonic()
+    tracing.stop_tracing()
+    assert 0.2 <= time.monotonic() - begun < 2
+    released.set()
+
+
+class Hanging(SpanExporter):
+    """Takes as long as it is let."""
+
+    def __init__(self, released: threading.Event) -> None:
+        self._released = released
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._released.wait(30)
+        return SpanExportResult.SUCCESS
 
 
 def test_without_an_endpoint_there_is_nothing_that_records(served, digit: Callable, encoded: Callable) -> None:
