@@ -235,7 +235,7 @@ def test_an_address_has_so_many_connections(start: Callable[..., Edge]) -> None:
         assert [_asked(connection).status for connection in four[:3]] == [200, 200, 200]
         four[0].close()
         deadline = time.monotonic() + 5
-        while edge.ask().status == 429:  # until it has seen that two have ended
+        while edge.ask().status != 200:  # until it has seen that two have ended
             assert time.monotonic() < deadline
 
 

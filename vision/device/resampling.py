@@ -33,24 +33,23 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
     """
     if geometry.channels == 1:
         pixels = _gray(pixels)
-    tall = [_is_tall(one) for one in placements]
-    if not any(tall):
+    down_first = [_goes_down_first(one) for one in placements]
+    if not any(down_first):
         return _across_then_down(pixels, geometry, placements)
     side = geometry.crop_px
     found = torch.empty((len(placements), side, side, pixels.shape[3]), dtype=torch.uint8, device=pixels.device)
-    for first_down in {*tall}:
-        rows = [row for row, is_tall in enumerate(tall) if is_tall is first_down]
+    for order in {*down_first}:
+        rows = [row for row, one in enumerate(down_first) if one is order]
         part, where = pixels[rows], [placements[row] for row in rows]
-        if first_down:  # the same with the axes exchanged
-            done = _across_then_down(part.transpose(1, 2), geometry, [_transposed(one) for one in where]).transpose(1, 2)
+        if order:  # the same with the axes exchanged
+            found[rows] = _across_then_down(part.transpose(1, 2), geometry, [_transposed(one) for one in where]).transpose(1, 2)
         else:
-            done = _across_then_down(part, geometry, where)
-        found[rows] = done
+            found[rows] = _across_then_down(part, geometry, where)
     return found
 
 
-def _is_tall(placement: Placement) -> bool:
-    """Whether Pillow, from 13.0 on, scales its height before its width (`horizontal_first` in Resample.c)."""
+def _goes_down_first(placement: Placement) -> bool:
+    """Whether Pillow, from 13.0 on, scales the height before the width (`horizontal_first` in Resample.c)."""
     left, top, right, bottom = placement.box
     fewer_columns, fewer_rows = right - left - placement.size[0], bottom - top - placement.size[1]
     return fewer_rows > 0 and fewer_rows > 2 * fewer_columns
