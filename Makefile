@@ -10,7 +10,7 @@ PORT ?= 8000
 OUT ?= models/$(notdir $(patsubst %/,%,$(DATA)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve train demo test check compose-test loadtest capacity bench lock clean
+.PHONY: help install serve train demo test check compose-test loadtest capacity bench docs lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ capacity: $(INSTALLED) ## the highest rate that is borne with p99 within 250 ms;
 
 bench: $(INSTALLED) ## measure Sightline beside its peers and the ceiling of this machine; needs wrk and java, takes an hour
 	@$(PY) -m loadtests.bench $(ARGS)
+
+docs: $(INSTALLED) ## write the pages under docs/ that follow from the code
+	@$(PY) docs/generate.py
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: $(INSTALLED) ## compile every requirements.in into its hashed lock; the images' are parts of the first

@@ -1,9 +1,10 @@
-"""The README is run: every block of it, and its tree is compared with the files that there are."""
+"""The README is run: every block of it. Pages that follow from the code are compared with it, links are followed."""
 
 import contextlib
 import os
 import pty
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -51,24 +52,23 @@ def test_every_block_has_a_kind_that_is_run_below() -> None:
     assert len(re.findall(r"^```sh", README, re.MULTILINE)) == len(BLOCKS)
 
 
-def test_the_tree_names_every_file_and_says_what_it_is_for() -> None:
-    tree = re.search(r"^## The tree\n.*?```\n(.*?)```", README, re.MULTILINE | re.DOTALL)[1]
-    named: set[str] = set()
-    folder = ""
-    for line in tree.splitlines():
-        indent, rest = re.match(r"( *)(.*)", line).groups()
-        name, _, text = rest.partition("  ")
-        assert text.strip() or name.endswith("/"), f"{line!r} says nothing"
-        if name.endswith("/"):
-            folder = name if not indent else folder.split("/")[0] + "/" + name
-            continue
-        if not indent:
-            folder = ""
-        named |= {folder + one for one in name.split()}
-    files = {name for name in tracked() if not name.startswith((".", "tests/", "docs/adr/", "docs/runbooks/"))}
-    shown = {name for name in named if not name.startswith((".", "tests/", "docs/adr/", "docs/runbooks/"))}
-    assert files - shown == set(), "not in the README's tree"
-    assert shown - files == set(), "in the README's tree, but not there"
+def test_generated_pages_are_what_the_code_says() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    for name, page in generate["PAGES"].items():
+        assert (ROOT / "docs" / name).read_text() == page(), f"docs/{name} is old; run `make docs`"
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    purpose = runpy.run_path(str(ROOT / "docs" / "generate.py"))["purpose"]
+    assert purpose(ROOT / "vision" / "image.py") == "The only decoder: bytes → upright RGB uint8 (H, W, 3), within limits."
+    assert purpose(ROOT / "Makefile") == "Everything that a person or CI runs."
+    silent = ROOT / "docs" / "silent.sh"
+    try:
+        silent.write_text("#!/bin/sh\nset -eu\n")
+        with pytest.raises(ValueError, match="does not say what it is for"):
+            purpose(silent)
+    finally:
+        silent.unlink()
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
