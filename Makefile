@@ -53,10 +53,10 @@ loadtest: $(INSTALLED) ## locust without its page: make loadtest [ARGS="--url ht
 	@$(PY) -m loadtests.headless $(ARGS)
 
 capacity: $(INSTALLED) ## the highest rate that is borne with p99 within 250 ms; takes half an hour: make capacity [ARGS="--p99-ms 100"]
-	@$(PY) -m loadtests.capacity $(ARGS)
+	@$(PY) -m loadtests.bench.capacity $(ARGS)
 
 bench: $(INSTALLED) ## measure Sightline beside its peers and the ceiling of this machine; needs wrk and java, takes an hour
-	@$(PY) -m loadtests.bench $(ARGS)
+	@$(PY) -m loadtests.bench.bench $(ARGS)
 
 docs: $(INSTALLED) ## write the pages under docs/ that follow from the code
 	@$(PY) docs/generate.py

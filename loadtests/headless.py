@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtests.bench import ROOT, default_photos
-from loadtests.capacity import RESULTS
-from loadtests.sightline import running
+from loadtests.bench.bench import ROOT, default_photos
+from loadtests.bench.capacity import RESULTS
+from loadtests.bench.sightline import running
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """Clients of the service, for locust: applications that classify, senders of rubbish, people with the page.
 
 Every client waits for its answer before it asks again, so what is measured is *closed-loop throughput*; what rate a service bears
-is another question, with another tool (`loadtests.capacity`). Locust ends with 1 where an objective was missed, with a line for it.
+is another question, with another tool (`loadtests.bench.capacity`). Locust ends with 1 where an objective was missed, with a line for it.
 """
 
 import json

@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console
 
-from service.run import supervise
+from service.local.supervisor import supervise
 from service.settings import Settings
 from vision.errors import SightlineError
 

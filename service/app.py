@@ -8,14 +8,14 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from ray import serve
 
-from service.api import create_api
-from service.classifier import Classifier
-from service.ingress import serve_directly
-from service.metrics import Metrics, RayBridge
-from service.request_log import start_request_log
-from service.scaling import HELD_IMAGES, autoscaling
+from service.http.api import create_api
+from service.model.classifier import Classifier
+from service.observability.metrics import Metrics, RayBridge
+from service.observability.request_log import start_request_log
+from service.observability.tracing import start_tracing, stop_tracing
+from service.ray.ingress import serve_directly
+from service.ray.scaling import HELD_IMAGES, autoscaling
 from service.settings import Settings, gpu_share
-from service.tracing import start_tracing, stop_tracing
 from vision.bundle.store import find_bundle, load_bundle
 from vision.engines import count_gpus
 from vision.image import silence_pillow
@@ -80,5 +80,5 @@ class ImageClassifier:
         self._classifier.check_ready()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Ray asks for what `service.scaling` decides by."""
+        """Ray asks for what `service.ray.scaling` decides by."""
         return {HELD_IMAGES: self._classifier.held}

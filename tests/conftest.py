@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from service.run import free_ports
+from service.local.supervisor import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 60
@@ -82,9 +82,9 @@ def encoded() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with digits/1, trained as the demo trains it. Read-only: copy what a test changes."""
+    from training.commands.demo import GLYPH_WEIGHTS, write_digits
+    from training.commands.train import train_bundle
     from training.config import load_config
-    from training.demo import GLYPH_WEIGHTS, write_digits
-    from training.pipeline import train_bundle
 
     folder = tmp_path_factory.mktemp("journey")
     write_digits(folder / "digits")

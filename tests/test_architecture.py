@@ -15,10 +15,16 @@ FORBIDDEN = {
 }
 # Files that may know what the rest of their package may not.
 ONLY_HERE = {
-    "ray": {"service/app.py", "service/cluster.py", "service/metrics.py", "service/scaling.py", "training/distributed.py"},
+    "ray": {
+        "service/app.py",
+        "service/local/cluster.py",
+        "service/observability/metrics.py",
+        "service/ray/scaling.py",
+        "training/distributed.py",
+    },
     "openvino": {"vision/engines/openvino_library.py"},
-    "onnxruntime": {"training/engines.py"},
-    "nncf": {"training/conversion.py"},
+    "onnxruntime": {"training/export/checked_engines.py"},
+    "nncf": {"training/export/conversion.py"},
 }
 # They are imported by a replica that serves through OpenVINO, which must never pay for torch.
 TORCH_FREE = {

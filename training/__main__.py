@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _demo(parsed: argparse.Namespace, console: Console) -> None:
-    from training.demo import pretrain, run_demo
+    from training.commands.demo import pretrain, run_demo
 
     if parsed.pretrain:
         pretrain(console)
@@ -40,9 +40,9 @@ def _demo(parsed: argparse.Namespace, console: Console) -> None:
 
 def _scan(parsed: argparse.Namespace, console: Console) -> int:
     from training.config import load_config
-    from training.data_report import print_report, write_report
+    from training.data.preparation import scan_data
+    from training.data.report import print_report, write_report
     from training.options import overrides
-    from training.preparation import scan_data
     from training.progress import shown
 
     config = load_config(None, overrides(parsed))
@@ -54,10 +54,10 @@ def _scan(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _train(parsed: argparse.Namespace, console: Console) -> None:
+    from training.commands.train import show_augmentation, train_bundle
     from training.config import ConfigError, load_config
-    from training.evaluation import headline
+    from training.evaluation.numbers import headline
     from training.options import overrides
-    from training.pipeline import show_augmentation, train_bundle
     from vision.bundle.manifest import METRICS_FILE
 
     config = load_config(parsed.recipe, overrides(parsed))
@@ -75,7 +75,7 @@ def _train(parsed: argparse.Namespace, console: Console) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace, console: Console) -> None:
-    from training.reproduction import evaluate_bundle
+    from training.commands.evaluate import evaluate_bundle
 
     results = evaluate_bundle(parsed.bundle, parsed.data, parsed.engine, parsed.part, parsed.predictions, console)
     if parsed.json:
@@ -83,14 +83,14 @@ def _evaluate(parsed: argparse.Namespace, console: Console) -> None:
 
 
 def _export(parsed: argparse.Namespace, console: Console) -> None:
-    from training.pipeline import export_again
+    from training.commands.train import export_again
 
     bundle = export_again(parsed.bundle, parsed.data, parsed.formats, console)
     console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
 
 def _compare(parsed: argparse.Namespace, console: Console) -> None:
-    from training.comparison import compare_architectures
+    from training.commands.compare import compare_architectures
     from training.options import overrides
 
     weights = dict(pair.split("=", 1) for pair in parsed.weights_of)
@@ -98,21 +98,21 @@ def _compare(parsed: argparse.Namespace, console: Console) -> None:
 
 
 def _transfer(parsed: argparse.Namespace, console: Console) -> None:
+    from training.commands.transfer import transfer_table
     from training.config import load_config
     from training.options import overrides
-    from training.transfer import transfer_table
 
     transfer_table(parsed.data, load_config(parsed.recipe, overrides(parsed)), parsed.scratch_learning_rate, parsed.seeds, console)
 
 
 def _architectures(parsed: argparse.Namespace, console: Console) -> None:
-    from training.comparison import list_architectures
+    from training.commands.compare import list_architectures
 
     list_architectures(parsed.names, parsed.latency, console)
 
 
 def _formats(text: str) -> list[str]:
-    from training.conversion import FORMATS
+    from training.export.conversion import FORMATS
 
     known = [name for name in FORMATS if name != "openvino"]
     chosen = [name for name in text.split(",") if name]

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from training.augmentation import NONE, augmentation
-from training.finetuning import BatchNorm, OptimizerName, Phase
-from training.pretrained import default_preprocessing
-from training.problems import ProblemFiles
-from training.sampling import Balance
-from training.splitting import SplitRule
-from training.trainer import Precision
+from training.data.augmentation import NONE, augmentation
+from training.data.problems import ProblemFiles
+from training.data.splitting import SplitRule
+from training.loop.finetuning import BatchNorm, OptimizerName, Phase
+from training.loop.pretrained import default_preprocessing
+from training.loop.sampling import Balance
+from training.loop.trainer import Precision
 from vision.architectures import architecture
 from vision.architectures.classifier import Classifier
 from vision.errors import SightlineError
@@ -56,7 +56,7 @@ class TrainConfig(BaseModel):
     group_by: str | None = None
     """A regular expression on paths: files with the same match stay in one part."""
     augmentation: str = "photos"
-    """Names of `training.augmentation`, joined with +; applied to training images only."""
+    """Names of `training.data.augmentation`, joined with +; applied to training images only."""
     balance: Balance = "none"
     """Of categories: `loss` weighs each the same, `sampler` draws each as often."""
 
@@ -71,7 +71,7 @@ class TrainConfig(BaseModel):
     cache_features: bool | None = None
     """Phase 0 instead of phase 1: the head on features computed once. None does so where augmentation is off."""
     optimizer: OptimizerName = "adamw"
-    """See `training.finetuning.make_optimizer`."""
+    """See `training.loop.finetuning.make_optimizer`."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Of the head on the frozen backbone, and of everything where there are no weights."""
     finetune_ratio: Annotated[float, Field(ge=10, le=100)] = 10

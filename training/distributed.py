@@ -1,6 +1,6 @@
 """`--workers N`: the same loop in several processes, started by Ray Train; with GPUs, one for each.
 
-The processes share each step's images and add up their gradients (`training.workers`). The first one writes checkpoints into
+The processes share each step's images and add up their gradients (`training.loop.workers`). The first one writes checkpoints into
 the run's folder, and the caller goes on from the last of them, as from any other. Ray is started for the run, on this machine
 alone; `--cluster ADDRESS` takes one that runs already, over as many machines as it has.
 """
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from training.callbacks.model_checkpoint import LAST
-from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
+from training.data.preparation import prepare_data
 from training.fitting import check_precision, choosing_callbacks, default_device, fit, recording_callbacks
-from training.preparation import prepare_data
-from training.workers import Workers
+from training.loop.callbacks.model_checkpoint import LAST
+from training.loop.checkpoint import load_checkpoint
+from training.loop.workers import Workers
 from vision.errors import SightlineError
 
 # Read by Ray when it is imported: no usage statistics, no second copy of each line, no wait of 2 s for the end of the loop.

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from training.augmentation import augmentation
-from training.callbacks import (
+from training.config import ConfigError, TrainConfig
+from training.data.augmentation import augmentation
+from training.data.folder import ImageSet
+from training.loop.callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
@@ -19,11 +21,9 @@ from training.callbacks import (
     TerminateOnNaN,
     WarmupCosine,
 )
-from training.config import ConfigError, TrainConfig
-from training.datasets import ImageSet
-from training.pretrained import load_backbone
-from training.trainer import Trainer
-from training.workers import ALONE, Workers
+from training.loop.pretrained import load_backbone
+from training.loop.trainer import Trainer
+from training.loop.workers import ALONE, Workers
 from vision.architectures import build_model
 from vision.architectures.classifier import Classifier
 

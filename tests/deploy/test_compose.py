@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from service.run import free_ports
+from service.local.supervisor import free_ports
 from vision.bundle.store import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import yaml
 
 from deploy.grafana.dashboards import FOLDER, text
 from deploy.grafana.panels import DASHBOARDS, Panel
-from loadtests.prometheus import prometheus
-from service.metrics import METRICS
-from service.run import free_ports
+from loadtests.bench.prometheus import prometheus
+from service.local.supervisor import free_ports
+from service.observability.metrics import METRICS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PANELS = [(dashboard.uid, panel) for dashboard in DASHBOARDS for row in dashboard.rows.values() for panel in row]

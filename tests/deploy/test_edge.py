@@ -21,10 +21,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from loadtests.edge import CONFIG, haproxy
+from loadtests.bench.edge import CONFIG, haproxy
 from service.errors import PROBLEMS
-from service.run import free_ports
-from service.schemas import Problem
+from service.http.schemas import Problem
+from service.local.supervisor import free_ports
 
 MAX_BODY_BYTES = 4096
 

@@ -10,7 +10,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from service.app import APPLICATION, ImageClassifier
-from service.run import ray_serve_environment
+from service.local.supervisor import ray_serve_environment
 from service.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

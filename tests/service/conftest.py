@@ -11,11 +11,11 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.api import ClassifierLike, create_api
-from service.classifier import Classifier
-from service.metrics import Metrics
-from service.processes import RUN_VARIABLE
-from service.request_log import REQUESTS, start_request_log
+from service.http.api import ClassifierLike, create_api
+from service.local.processes import RUN_VARIABLE
+from service.model.classifier import Classifier
+from service.observability.metrics import Metrics
+from service.observability.request_log import REQUESTS, start_request_log
 from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import service.errors
-import service.run
+import service.local.supervisor
 from service.errors import PROBLEMS, DeadlineExceeded, RequestError, problem_kind
 from vision.errors import CorruptImage, ImageError, SightlineError
 
@@ -43,7 +43,7 @@ def test_every_row_is_an_errors_the_frameworks_or_the_edges():
 
 def test_codes_are_unique_among_all_errors():
     kinds = [kind for kind in below(SightlineError) if kind.__module__.startswith(("vision.", "service."))]
-    assert {service.run.PortTaken, *ERRORS} < set(kinds)
+    assert {service.local.supervisor.PortTaken, *ERRORS} < set(kinds)
     codes = [kind.code for kind in kinds if kind not in (RequestError, ImageError)]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch("[a-z][a-z_]+", code) for code in codes)

@@ -1,0 +1,1 @@
+"""What is measured and published: Sightline beside its peers, its capacity."""

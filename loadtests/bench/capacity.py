@@ -1,0 +1,284 @@
+"""`make capacity`: the highest rate of requests that the service bears with its 99th percentile within a bound.
+
+Arrivals are a Poisson process (`loadtests.bench.openloop`); the rate is found by halving, then confirmed three times with so many
+requests that the percentile means something, and lowered by 5 % where one of the three fails. Beside it stands the *closed-loop
+throughput*, what 64 clients get that each wait for their answer: another number for another question. The client shares the
+machine with the service. Written are JSON, a table for a document, and a picture; the last line is JSON.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import matplotlib
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from loadtests import bodies
+from loadtests.bench.bench import commit, default_photos, machine
+from loadtests.bench.openloop import Measured, measure
+from loadtests.bench.sightline import running
+
+RESULTS = Path(__file__).parents[1] / "results"
+_CLIENTS = 64
+_CONFIRMATIONS = 3
+_STEP_DOWN = 0.95
+_WIDTH = 0.04  # the search ends when high and low differ by less
+_SWEEP = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3)  # of the capacity
+_LATE = 0.2  # of the bound: a client that is later than this measures itself
+_SETTLED_S = 40.0  # until the metrics page has what was answered
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is measured.
+
+    Attributes:
+        classify: the address of its classification.
+        metrics: the address of its metrics.
+        model: what it serves.
+    """
+
+    classify: str
+    metrics: str
+    model: str
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    parsed = _arguments()
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    photos = [body.data for body in bodies.photos(parsed.photos)]
+    with _service(parsed, console) as service:
+        report = _report(service, photos, parsed, console)
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    (parsed.out / "capacity.json").write_text(json.dumps(report, indent=2) + "\n")
+    (parsed.out / "capacity.md").write_text(table(report))
+    plot(report, parsed.out / "capacity.png")
+    console.print(table(report))
+    console.print(f"Written to {parsed.out}: capacity.json, capacity.md, capacity.png.")
+    console.print(json.dumps(report))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.capacity", description=__doc__)
+    parser.add_argument("--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)")
+    parser.add_argument("--metrics-url", help="of its metrics, needed with --url")
+    parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
+    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--p99-ms", type=float, default=250.0, help="the bound (default: 250, that of the latency objective)")
+    parser.add_argument(
+        "--requests", type=int, default=10_500, help="of a confirmation (default: 10,500: p99 to 0.25 % at 99 % confidence)"
+    )
+    parser.add_argument("--trial-s", type=float, default=15.0, help="seconds of a trial of the search and of a rate of the picture")
+    parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parsed = parser.parse_args()
+    if bool(parsed.url) != bool(parsed.metrics_url):
+        parser.error("--url and --metrics-url go together.")
+    return parsed
+
+
+@contextlib.contextmanager
+def _service(parsed: argparse.Namespace, console: Console) -> Iterator[Service]:
+    if parsed.url:
+        yield Service(f"{parsed.url.rstrip('/')}/classify", parsed.metrics_url, _model(parsed.url.rstrip("/")))
+        return
+    with running(parsed.arch, parsed.photos, console) as sightline:
+        address = f"http://127.0.0.1:{sightline.port}"
+        yield Service(f"{address}/classify", f"http://127.0.0.1:{sightline.metrics_port}/metrics", _model(address))
+
+
+def _model(address: str) -> str:
+    model = httpx.get(f"{address}/models").raise_for_status().json()["models"][0]
+    return f"{model['name']}/{model['version']} ({model['digest']}), {model['architecture']}, {model['engine']}"
+
+
+def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, console: Console) -> dict[str, Any]:
+    throughput = _closed_loop(service.classify, photos, parsed.trial_s)
+    console.print(f"closed loop, {_CLIENTS} clients: {throughput:.0f} requests/s")
+    seeds = iter(range(parsed.seed, parsed.seed + 10_000))
+
+    def tried(rate: float, count: int) -> Measured:
+        found = measure(service.classify, photos, rate, count, next(seeds))
+        verdict = "borne" if _borne(found, parsed.p99_ms) else "not borne"
+        console.print(
+            f"{rate:.1f} requests/s offered: {found.answered:.1f} answered, p50 {found.percentile(50):.0f} ms, "
+            f"p99 {found.percentile(99):.0f} ms, {found.failed} failed, client late by {found.late_ms:.1f} ms: {verdict}"
+        )
+        return found
+
+    capacity, confirmations = search(
+        throughput,
+        lambda rate: _borne(tried(rate, max(200, int(rate * parsed.trial_s))), parsed.p99_ms),
+        lambda rate: tried(rate, parsed.requests),
+        lambda found: _borne(found, parsed.p99_ms),
+    )
+    sweep = []
+    for share in _SWEEP:
+        before = _batches(service)
+        found = tried(share * capacity, max(200, int(share * capacity * parsed.trial_s)))
+        after = _batches(service)
+        images, batches = after[0] - before[0], after[1] - before[1]
+        sweep.append(_facts(found) | {"mean_batch_size": round(images / batches, 3) if batches else None})
+    return {
+        "machine": machine(),
+        "commit": commit(),
+        "command": " ".join(["python -m loadtests.bench.capacity", *sys.argv[1:]]),
+        "model": service.model,
+        "seed": parsed.seed,
+        "p99_bound_ms": parsed.p99_ms,
+        "closed_loop_throughput": round(throughput, 1),
+        "open_loop_capacity": round(capacity, 1),
+        "confirmations": [_facts(found) for found in confirmations],
+        "sweep": sweep,
+    }
+
+
+def search(
+    throughput: float, borne: Callable[[float], bool], confirm: Callable[[float], Measured], holds: Callable[[Measured], bool]
+) -> tuple[float, list[Measured]]:
+    """The highest rate that is borne and confirmed, and what confirmed it.
+
+    Args:
+        throughput: requests a second that the closed loop got; the search begins between a tenth and 1.2 of it.
+        borne: tries a rate shortly.
+        confirm: tries a rate long enough to say so.
+        holds: whether that was borne.
+
+    Raises:
+        RuntimeError: not even a tenth of the throughput is borne.
+    """
+    low, high = 0.1 * throughput, 1.2 * throughput
+    while high - low > _WIDTH * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if borne(middle) else (low, middle)
+    rate = low
+    while rate >= 0.1 * throughput:
+        confirmations: list[Measured] = []
+        while len(confirmations) < _CONFIRMATIONS:
+            found = confirm(rate)
+            if not holds(found):
+                break
+            confirmations.append(found)
+        else:
+            return rate, confirmations
+        rate *= _STEP_DOWN
+    raise RuntimeError(f"Not even {0.1 * throughput:.1f} requests/s are borne, a tenth of the closed loop's; see the lines above.")
+
+
+def _borne(found: Measured, p99_ms: float) -> bool:
+    if found.late_ms > _LATE * p99_ms and found.percentile(99) <= p99_ms:
+        raise RuntimeError(f"The client sends {found.late_ms:.0f} ms late, so it measures itself; use a machine with more cores.")
+    return found.failed == 0 and found.percentile(99) <= p99_ms
+
+
+def _facts(found: Measured) -> dict[str, Any]:
+    return {
+        "offered": round(found.offered, 1),
+        "answered": round(found.answered, 1),
+        "requests": len(found.milliseconds) + found.failed,
+        "failed": found.failed,
+        "p50_ms": round(found.percentile(50), 1),
+        "p99_ms": round(found.percentile(99), 1),
+        "client_late_ms": round(found.late_ms, 1),
+    }
+
+
+def _closed_loop(url: str, photos: list[bytes], seconds: float) -> float:
+    """Answers a second of 64 clients that each wait for theirs."""
+
+    async def run() -> float:
+        done = 0
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            started = time.monotonic()
+
+            async def client(first: int) -> None:
+                nonlocal done
+                index = first
+                while time.monotonic() - started < seconds:
+                    async with session.post(url, data=photos[index % len(photos)]) as answer:
+                        answer.raise_for_status()
+                        await answer.read()
+                    done, index = done + 1, index + _CLIENTS
+
+            await asyncio.gather(*(client(index) for index in range(_CLIENTS)))
+            return done / (time.monotonic() - started)
+
+    return asyncio.run(run())
+
+
+def _batches(service: Service) -> tuple[float, float]:
+    """Images that were inferred and in how many batches, so far, over all replicas; once the page shows what has been answered."""
+    deadline, last = time.monotonic() + _SETTLED_S, (-1.0, -1.0)
+    while True:
+        totals = {"ray_sightline_batch_size_sum": 0.0, "ray_sightline_batch_size_count": 0.0}
+        for family in text_string_to_metric_families(httpx.get(service.observability.metrics).raise_for_status().text):
+            for sample in family.samples:
+                if sample.name in totals:
+                    totals[sample.name] += sample.value
+        found = (totals["ray_sightline_batch_size_sum"], totals["ray_sightline_batch_size_count"])
+        if found == last or time.monotonic() > deadline:
+            return found
+        last = found
+        time.sleep(10)
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown."""
+    sure = report["confirmations"]
+    lines = [
+        f"{report['machine']}; commit {report['commit']}; {report['model']}; seed {report['seed']}; `{report['command']}`.",
+        "",
+        f"- open-loop capacity, p99 within {report['p99_bound_ms']:g} ms: **{report['open_loop_capacity']} requests/s**, confirmed "
+        f"{len(sure)} times with {sure[0]['requests']} requests: p99 {', '.join(str(one['p99_ms']) for one in sure)} ms",
+        f"- closed-loop throughput, {_CLIENTS} clients: **{report['closed_loop_throughput']} requests/s**",
+        "",
+        "| offered/s | answered/s | p50 ms | p99 ms | failed | images a batch |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {one['offered']} | {one['answered']} | {one['p50_ms']} | {one['p99_ms']} | {one['failed']} | {one['mean_batch_size']} |"
+            for one in report["sweep"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def plot(report: dict[str, Any], file: Path) -> None:
+    """Throughput, latency and batch size against the offered load, as PNG."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    offered = [one["offered"] for one in report["sweep"]]
+    figure, (rates, latency, batches) = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    rates.plot(offered, [one["answered"] for one in report["sweep"]], marker="o")
+    rates.plot(offered, offered, linestyle=":", color="gray", label="all that is offered")
+    rates.set_title("answered, requests/s")
+    rates.legend()
+    for percentile in ("p50_ms", "p99_ms"):
+        latency.plot(offered, [one[percentile] for one in report["sweep"]], marker="o", label=percentile.removesuffix("_ms"))
+    latency.axhline(report["p99_bound_ms"], linestyle=":", color="gray", label="bound of p99")
+    latency.set_yscale("log")
+    latency.set_title("from due to answered, ms")
+    latency.legend()
+    batches.plot(offered, [one["mean_batch_size"] or float("nan") for one in report["sweep"]], marker="o")
+    batches.set_ylim(bottom=0)
+    batches.set_title("images a batch, mean")
+    for axes in (rates, latency, batches):
+        axes.axvline(report["open_loop_capacity"], color="tab:green", alpha=0.4)
+        axes.set_xlabel("offered, requests/s")
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()

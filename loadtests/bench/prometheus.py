@@ -1,0 +1,46 @@
+"""A real Prometheus with the shipped configuration, which reads one service on this machine."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.local.supervisor import free_ports
+
+_SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
+_INTERVAL = "2s"  # instead of 15: what it is asked for is minutes, not days
+
+
+@contextlib.contextmanager
+def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
+    """Its address while the block runs.
+
+    Args:
+        metrics_port: of the service.
+        folder: for its files.
+
+    Raises:
+        FileNotFoundError: there is none here.
+    """
+    program = shutil.which("prometheus")
+    if program is None:
+        raise FileNotFoundError("prometheus is missing; install Debian's package prometheus.")
+    port = free_ports(1)[0]
+    shipped: dict[str, Any] = yaml.safe_load((_SHIPPED / "prometheus.yml").read_text())
+    shipped["global"] = {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL}
+    shipped["rule_files"] = [str(_SHIPPED / "rules" / "*.yml")]
+    shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{metrics_port}"]
+    del shipped["alerting"]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
+    options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,70 @@
+"""Sightline as shipped, with a network and photos, ready to be asked: for what is measured of it alone."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from loadtests.bench.bench import CACHE, ROOT, free_port
+from loadtests.bench.contenders import SIGHTLINE
+from loadtests.bench.corpus import photos
+from loadtests.bench.networks import prepare
+from loadtests.bench.processes import Server
+
+
+@dataclass(frozen=True)
+class Sightline:
+    """A running one.
+
+    Attributes:
+        server: its processes.
+        port: where it answers.
+        metrics_port: where its metrics are.
+        photo: one of the photos, encoded.
+        load: what `loadtests.bench.bench.wrk` takes to post all of them in turn.
+    """
+
+    server: Server
+    port: int
+    metrics_port: int
+    photo: bytes
+    load: list[str]
+
+    @property
+    def replica(self) -> psutil.Process:
+        """The process that classifies."""
+        return next(process for process in self.server.processes() if "ServeReplica" in " ".join(process.cmdline()))
+
+
+@contextlib.contextmanager
+def running(arch: str, folder: Path | None, console: Console) -> Iterator[Sightline]:
+    """Starts it, and ends it with the block.
+
+    Args:
+        arch: of the network.
+        folder: of photos; None renders them.
+        console: where the making of the network is shown.
+
+    Raises:
+        ServerFailed: it does not answer.
+    """
+    corpus = photos(folder)
+    network = prepare(arch, corpus, CACHE / ("real" if folder else "rendered"), console)
+    port = free_port()
+    metrics_port = port + 1
+    environment = os.environ | SIGHTLINE.environment(port, network) | {"SIGHTLINE_METRICS_PORT": str(metrics_port)}
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-load-") as bodies,
+        Server([SIGHTLINE.python, *SIGHTLINE.command(port, network)], environment, ROOT) as server,
+    ):
+        for index, photo in enumerate(corpus.values()):
+            (Path(bodies) / str(index)).write_bytes(photo)
+        first = next(iter(corpus.values()))
+        server.wait_until(port, SIGHTLINE.path, first, SIGHTLINE.body.content_type)
+        load = [f"http://127.0.0.1:{port}{SIGHTLINE.path}", "--", bodies, str(len(corpus)), SIGHTLINE.body.content_type]
+        yield Sightline(server, port, metrics_port, first, load)

@@ -1,0 +1,1 @@
+"""Measurements that a decision rests on; each names its decision in docs/adr/."""

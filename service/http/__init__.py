@@ -1,0 +1,1 @@
+"""HTTP: bytes of a request → images, and answers → bytes. No Ray, no model."""

@@ -1,0 +1,1 @@
+"""One machine: the service in the foreground, which leaves nothing behind."""

@@ -1,0 +1,1 @@
+"""One model behind one engine: bytes of an image → scores. No HTTP, no Ray."""

@@ -1,0 +1,1 @@
+"""What stands between Ray Serve and the application."""

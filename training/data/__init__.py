@@ -1,0 +1,1 @@
+"""A folder of labelled images → arrays to train on, with a report of what was found."""

@@ -1,0 +1,129 @@
+"""data_report.json, and the same for a person: what was found in a data folder, and what was done about it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from training.data.folder import PARTS, Part
+from training.data.problems import Problem, ProblemFiles
+from training.data.scan import FileRecord, identical, nearly_identical
+from training.data.splitting import SplitRule, fingerprint
+
+# More than this many times as many images in the largest category as in the smallest, and plain accuracy misleads.
+_IMBALANCE = 3.0
+_SHOWN = 20
+
+
+def build_report(
+    root: Path,
+    rule: SplitRule,
+    problems: Sequence[Problem],
+    policy: ProblemFiles,
+    records: Sequence[FileRecord],
+    chosen: Sequence[FileRecord],
+    parts: Sequence[Part],
+) -> dict[str, Any]:
+    """The report as JSON can hold it.
+
+    Args:
+        root: the data folder.
+        rule: of the split.
+        problems: what was found wrong.
+        policy: what is done about problems.
+        records: every file.
+        chosen: those that can be used.
+        parts: of the chosen ones.
+    """
+    counts = {category: dict.fromkeys(PARTS, 0) for category in sorted({record.file.category for record in chosen})}
+    for record, part in zip(chosen, parts, strict=True):
+        counts[record.file.category][part] += 1
+    modes = dict(Counter(str(record.mode) for record in chosen).most_common())
+    totals = [sum(count.values()) for count in counts.values()]
+    paths = [record.file.path for record in chosen]
+    return {
+        "root": str(root),
+        "files": len(records),
+        "usable": len(chosen),
+        "policy": policy,
+        "problems": [vars(problem) for problem in problems],
+        "categories": counts,
+        "imbalance": max(totals) / min(totals),
+        "formats": dict(Counter(str(record.format) for record in chosen).most_common()),
+        "modes": modes,
+        "smallest_px": min(min(record.width, record.height) for record in chosen),
+        "largest_px": max(max(record.width, record.height) for record in chosen),
+        "rotated": [record.file.path for record in chosen if record.orientation != 1],
+        "unusual_modes": [{"path": record.file.path, "mode": record.mode} for record in chosen if str(record.mode) != next(iter(modes))],
+        "duplicates": [[paths[index] for index in group] for group in identical(chosen)],
+        "near_duplicates": [
+            {"paths": [paths[one], paths[other]], "parts": [parts[one], parts[other]]} for one, other in nearly_identical(chosen)
+        ],
+        "split": {
+            **vars(rule),
+            "sha256": fingerprint([record.file for record in chosen], [record.sha256 for record in chosen], parts),
+            "files": dict(zip(paths, parts, strict=True)),
+        },
+    }
+
+
+def print_report(report: dict[str, Any], console: Console) -> None:
+    """The report as a person reads it."""
+    table = Table("category", *PARTS, "images", title=f"{report['usable']} of {report['files']} files in {report['root']} can be used")
+    for category, counts in report["categories"].items():
+        table.add_row(category, *(str(counts[part]) for part in PARTS), str(sum(counts.values())))
+    console.print(table)
+    for name in ("formats", "modes"):
+        console.print(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
+    for title, lines in (
+        ("rotated by their EXIF tag, and turned upright", report["rotated"]),
+        (
+            "stored in another mode than most; all become RGB",
+            [f"{found['path']} ({found['mode']})" for found in report["unusual_modes"]],
+        ),
+        ("identical files in one category", [" = ".join(group) for group in report["duplicates"]]),
+        (
+            "pairs of nearly identical images",
+            [f"{' ~ '.join(pair['paths'])}{_apart(pair)}" for pair in report["near_duplicates"]],
+        ),
+    ):
+        if lines:
+            _print_lines(console, title, lines)
+    if report["imbalance"] > _IMBALANCE:
+        console.print(
+            f"The largest category has {report['imbalance']:.1f} times as many images as the smallest: consider --balance loss or sampler, "
+            "and look at each category's recall."
+        )
+    if report["problems"]:
+        lines = [f"{problem['kind']}: {problem['message']}" for problem in report["problems"]]
+        _print_lines(console, "problems", lines, most=len(lines))
+        left_out = sorted({path for problem in report["problems"] for path in problem["left_out"]})
+        if report["policy"] == "quarantine":
+            console.print(f"Left out of training: {', '.join(left_out) or 'nothing, because nothing would mend it'}.")
+        else:
+            console.print("Training refuses this folder: mend or remove these, or use --problem-files quarantine.")
+        if not all(problem["left_out"] for problem in report["problems"]):
+            console.print("Training refuses this folder: leaving files out does not help with all of it.")
+
+
+def write_report(report: dict[str, Any], file: Path) -> None:
+    """data_report.json; its folder is made where it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def _apart(pair: dict[str, Any]) -> str:
+    one, other = pair["parts"]
+    return "" if one == other else f" (in {one} and {other}: what was learnt from one helps with the other)"
+
+
+def _print_lines(console: Console, title: str, lines: Sequence[str], most: int = _SHOWN) -> None:
+    console.print(f"{title} ({len(lines)}):")
+    for line in lines[:most]:
+        console.print(f"  {line}")
+    if len(lines) > most:
+        console.print(f"  … and {len(lines) - most} more")

@@ -1,0 +1,108 @@
+"""Which image learns, which chooses, which reports: decided by each image's own content, so that adding files moves none.
+
+An image's place is a hash of the seed and its bytes (or its group), as a number from 0 to 1: below `test_share` it is in
+test, below `test_share + val_share` in val, else in train. Each category is drawn from in the same shares, up to chance.
+Copies of one file always land together.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.folder import PARTS, DataError, LabelledFile, Part
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    r"""What decides which image is in which part.
+
+    Attributes:
+        seed: another seed, another split.
+        val_share: 0.01 to 0.5.
+        test_share: 0.01 to 0.5.
+        group_by: a regular expression searched in each path; files with the same match (its first group, where that took part)
+            stay together, e.g. `patient-\d+`. None: each file for itself.
+    """
+
+    seed: int
+    val_share: float
+    test_share: float
+    group_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of three disjoint parts: to learn from, to choose by, to report on."""
+
+    train: npt.NDArray[np.int64]
+    val: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+
+def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: SplitRule) -> list[Part]:
+    """The part of each file, in order.
+
+    Args:
+        files: those that are used; where the folders say the part, that is it.
+        digests: sha256 of each file's bytes.
+        rule: what decides.
+
+    Raises:
+        DataError: `group_by` is no regular expression, or a file's path does not match it.
+    """
+    parts: list[Part] = []
+    for file, digest in zip(files, digests, strict=True):
+        if file.part is not None:
+            parts.append(file.part)
+            continue
+        key = digest if rule.group_by is None else f"group {_group(rule.group_by, file.path)}"
+        drawn = int.from_bytes(hashlib.sha256(f"{rule.seed} {key}".encode()).digest()[:8]) / 2**64
+        parts.append("test" if drawn < rule.test_share else "val" if drawn < rule.test_share + rule.val_share else "train")
+    return parts
+
+
+def check_complete(files: Sequence[LabelledFile], parts: Sequence[Part], categories: Sequence[str]) -> None:
+    """Does nothing where each category has an image in each part.
+
+    Raises:
+        DataError: one has not; each is named, with what helps.
+    """
+    missing = []
+    for part in PARTS:
+        there = {file.category for file, its_part in zip(files, parts, strict=True) if its_part == part}
+        missing += [f"{category!r} has no image in {part}" for category in categories if category not in there]
+    if missing:
+        raise DataError(
+            f"{'; '.join(missing)}. Add images, give such a part a larger share (--val-share, --test-share), try another --seed, "
+            "or make the split yourself with folders train/, val/ and test/."
+        )
+
+
+def split(parts: Sequence[Part]) -> Split:
+    """The indices of each part."""
+    labels = np.array(parts)
+    train, val, test = (np.flatnonzero(labels == part) for part in PARTS)
+    return Split(train, val, test)
+
+
+def fingerprint(files: Sequence[LabelledFile], digests: Sequence[str], parts: Sequence[Part] | None = None) -> str:
+    """sha256 over every (category, file digest), with the part where given, sorted: names and order of the files do not count."""
+    lines = (
+        f"{file.category} {digest}{f' {parts[index]}' if parts else ''}\n"
+        for index, (file, digest) in enumerate(zip(files, digests, strict=True))
+    )
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def _group(pattern: str, path: str) -> str:
+    try:
+        found = re.search(pattern, path)
+    except re.error as error:
+        raise DataError(f"--group-by {pattern!r} is no regular expression: {error}.") from error
+    if found is None:
+        raise DataError(f"--group-by {pattern!r} does not match {path}; every file must belong to a group.")
+    return (found[1] if found.re.groups else None) or found[0]

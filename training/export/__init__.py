@@ -1,0 +1,1 @@
+"""A trained network → a bundle that proves itself."""

@@ -1,0 +1,243 @@
+"""A trained network → a bundle, with the proof of what it answers.
+
+Each engine has to give the reference's answers on the validation images, within its gate; what does not pass is not written,
+or, where several precisions share a file, is marked so that it never serves.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from safetensors.torch import save
+
+from training.data.folder import TRAINING_LIMITS, ImageSet
+from training.evaluation.baseline import drift_baseline
+from training.evaluation.numbers import evaluate, predict
+from training.export.checked_engines import REFERENCE, available
+from training.export.conversion import FORMATS, Format, convert
+from training.export.model_card import render_card
+from vision.architectures.classifier import Classifier
+from vision.bundle.golden import MAX_SAMPLES, TOLERANCE, GoldenExpectation
+from vision.bundle.manifest import (
+    BASELINE_FILE,
+    CARD_FILE,
+    GOLDEN_FILE,
+    METRICS_FILE,
+    WEIGHTS_FILE,
+    ArchitectureEntry,
+    Manifest,
+    Parity,
+    Provenance,
+)
+from vision.bundle.store import load_bundle, next_version, save_bundle
+from vision.engines.servable import Servable
+from vision.image import decode
+from vision.prediction import probabilities
+from vision.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an engine must keep to, on the validation images.
+
+    Attributes:
+        agreement: the least share of images with the reference's best label.
+        difference: the largest difference of any probability.
+    """
+
+    agreement: float
+    difference: float
+
+
+# float32 differs by the order of additions; bfloat16 keeps 8 bits of mantissa; 8-bit integers keep 256 steps.
+GATES = {"f32": Gate(0.999, 0.001), "bf16": Gate(0.99, 0.05), "int8": Gate(0.98, 0.10)}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The images that a bundle is proved on.
+
+    Attributes:
+        train: for the calibration of int8.
+        val: for the parity of the engines.
+        test: for the numbers, the golden samples and the baseline.
+        test_files: where the test images lie, in order.
+        facts: fingerprints, counts and what was left out, for the provenance.
+    """
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    test_files: Sequence[Path]
+    facts: dict[str, Any]
+
+
+def compose_bundle(
+    out: Path,
+    model: Classifier,
+    *,
+    architecture: ArchitectureEntry,
+    categories: Sequence[str],
+    preprocessing: Preprocessing,
+    temperature: float,
+    evidence: Evidence,
+    formats: Sequence[Format],
+    config: dict[str, Any],
+    console: Console,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The next version of a model: what `save_bundle` takes.
+
+    Args:
+        out: models/NAME; the version is chosen here.
+        model: trained; put on the CPU and into eval mode.
+        architecture: how to build it again.
+        categories: in the order of the outputs.
+        preprocessing: what its images went through.
+        temperature: fitted on the validation images.
+        evidence: what it is proved on.
+        formats: what is written beside the weights and OpenVINO's float32.
+        config: the training configuration, for the provenance.
+        console: where each engine's parity is shown.
+    """
+    servable = Servable(model.to("cpu", memory_format=torch.contiguous_format), preprocessing).eval()  # type: ignore[call-overload]
+    files = {WEIGHTS_FILE: save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})}
+    console.print(f"Exporting: {', '.join(('safetensors', 'openvino', *formats))}")
+    files |= convert(servable, formats, evidence.train.images)
+    manifest = Manifest.model_construct(
+        name=out.name,
+        version=next_version(out.parent, out.name),
+        architecture=architecture,
+        categories=tuple(categories),
+        preprocessing=preprocessing,
+        temperature=temperature,
+        metrics={},
+        parity={},
+        provenance=Provenance(
+            created_at=datetime.now(UTC),
+            command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+            data=evidence.facts,
+            config=config,
+            code=_code_versions(),
+        ),
+        files={},
+    )
+    with torch.inference_mode():
+        logits = predict(_Reference(servable), evidence.test.images)
+    files |= _golden_files(servable, temperature, choose_golden(evidence.test_files, logits), categories)
+    parity, numbers, refused = _judge(manifest, files, evidence, console)
+    files = {name: data for name, data in files.items() if not any(name.startswith(prefix) for prefix in refused)}
+    reference = numbers[REFERENCE]
+    files[METRICS_FILE] = _json(numbers)
+    files[BASELINE_FILE] = _json(drift_baseline(logits, evidence.train.labels, categories, temperature))
+    manifest = manifest.model_copy(
+        update={
+            "metrics": {
+                f"test_{name}": reference[name]
+                for name in ("acc@1", "acc@5", "macro_f1", "nll", "nll_before", "brier", "ece", "ece_before")
+            },
+            "parity": parity,
+        }
+    )
+    files[CARD_FILE] = render_card(manifest, reference).encode()
+    return manifest, files
+
+
+def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> list[Path]:
+    """The files whose answer is certain by about 0.9, one a predicted category, up to MAX_SAMPLES.
+
+    A saturated probability stays 1.0 under a slightly wrong preprocessing; one of 0.5 moves already by bfloat16's rounding.
+    """
+    distance = np.abs(probabilities(logits).max(axis=1) - 0.9)
+    winners = logits.argmax(axis=1)
+    least = [min(np.flatnonzero(winners == winner).tolist(), key=lambda index: distance[index]) for winner in np.unique(winners)]
+    return [files[index] for index in sorted(least, key=lambda index: distance[index])[:MAX_SAMPLES]]
+
+
+def measure_parity(engine: str, logits: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], temperature: float) -> Parity:
+    """How (N, classes) logits of an engine compare with the reference's, and whether that is within its gate."""
+    gate = GATES[engine.rpartition("-")[2]]
+    agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    apart = np.abs(probabilities(logits, temperature) - probabilities(reference, temperature))
+    difference = float(apart.max()) if np.isfinite(apart).all() else 1.0
+    return Parity(
+        images=len(logits),
+        top1_agreement=agreement,
+        max_probability_difference=difference,
+        passed=agreement >= gate.agreement and difference <= gate.difference,
+    )
+
+
+class _Reference:
+    """The network as it was trained, before there is a bundle."""
+
+    description = REFERENCE
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+
+    def infer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._servable(torch.from_numpy(images)).numpy()
+        return logits
+
+
+def _judge(
+    manifest: Manifest, files: Mapping[str, bytes], evidence: Evidence, console: Console
+) -> tuple[dict[str, Parity], dict[str, dict[str, Any]], list[str]]:
+    """Runs every engine as it will be run, from a bundle on disk: parity, numbers, and which files are not to be written."""
+    parity: dict[str, Parity] = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="sightline-export-") as folder:
+        bundle = load_bundle(save_bundle(Path(folder), manifest, files))
+        reference: npt.NDArray[np.floating] | None = None
+        for name, open_it in available(bundle).items():
+            engine = open_it()
+            logits = predict(engine, evidence.val.images)
+            reference = logits if reference is None else reference
+            parity[name] = measure_parity(name, logits, reference, manifest.temperature)
+            if parity[name].passed:
+                test = predict(engine, evidence.test.images)
+                numbers[name] = evaluate(test, evidence.test.labels, manifest.categories, manifest.temperature)
+            console.print(
+                f"{name}: top-1 agreement {parity[name].top1_agreement:.4f}, largest difference of a probability "
+                f"{parity[name].max_probability_difference:.6f} on {parity[name].images} validation images"
+                f"{'' if parity[name].passed else ': refused'}"
+            )
+    refused = [entry.prefix for entry in FORMATS.values() if entry.engine in parity and not parity[entry.engine].passed]
+    return parity, numbers, refused
+
+
+def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]) -> dict[str, bytes]:
+    images = {f"{index}{source.suffix.lower() or '.img'}": source.read_bytes() for index, source in enumerate(sources)}
+    preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS)) for data in images.values()]
+    with torch.inference_mode():
+        logits = servable(torch.from_numpy(np.stack(preprocessing))).numpy()
+    rows = probabilities(logits, temperature).tolist()
+    expected = GoldenExpectation(tolerance=TOLERANCE, categories=tuple(categories), probabilities=dict(zip(images, rows, strict=True)))
+    return {f"golden/{name}": data for name, data in images.items()} | {GOLDEN_FILE: expected.model_dump_json(indent=2).encode()}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _code_versions() -> dict[str, str]:
+    """This project's version and commit, and those of what computed the weights."""
+    versions = {name: version(name) for name in ("sightline", "torch", "torchvision", "pillow", "openvino")}
+    if shutil.which("git") is None:
+        return versions
+    here = Path(__file__).resolve().parents[2]
+    commit = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return versions | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})

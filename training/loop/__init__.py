@@ -1,0 +1,1 @@
+"""The training loop: phases, epochs, steps, and what belongs to them."""

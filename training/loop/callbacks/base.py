@@ -1,0 +1,135 @@
+"""What a callback is: the moments of a training run, each a hook that does nothing.
+
+    on_train_begin
+      on_phase_begin                     reset what belongs to one phase here
+        on_epoch_begin
+          on_step_end                    after each optimizer step
+        on_epoch_end(logs)               logs: train_loss, val_loss, val_acc@1, learning_rate
+      on_phase_end                       also when the phase was stopped early
+    on_train_end
+
+Callbacks run in the order in which they are given. They may read everything of the trainer, set `trainer.should_stop` and
+change the learning rate. `state_dict` is written to every checkpoint, so it must say all that a resumed run needs.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """The base: every hook is a no-op."""
+
+    def on_train_begin(self, trainer: "Trainer") -> None:
+        """Once, before the first phase, or before the phase that is resumed."""
+
+    def on_phase_begin(self, trainer: "Trainer") -> None:
+        """When a phase starts from its beginning; not when it is resumed."""
+
+    def on_epoch_begin(self, trainer: "Trainer") -> None:
+        """Before the first step of an epoch."""
+
+    def on_step_end(self, trainer: "Trainer") -> None:
+        """After each optimizer step."""
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """After the epoch was evaluated on the validation images."""
+
+    def on_phase_end(self, trainer: "Trainer") -> None:
+        """After the last epoch of a phase, or where it was stopped."""
+
+    def on_train_end(self, trainer: "Trainer") -> None:
+        """Once, after the last phase."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: tensors, numbers, strings, booleans, None, in dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+
+
+class Monitor(Callback):
+    """Shared by callbacks that ask whether a logged value got better.
+
+    Args:
+        monitor: a key of the epoch's logs.
+        mode: `min` where less is better, `max` where more is.
+        min_delta: how much better is better, at least 0.
+    """
+
+    def __init__(self, monitor: str = "val_loss", mode: str = "min", min_delta: float = 0.0) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode is {mode!r}; it must be 'min' or 'max'.")
+        if min_delta < 0:
+            raise ValueError(f"min_delta is {min_delta}; it must be at least 0.")
+        self.monitor = monitor
+        self.mode = mode
+        self.min_delta = min_delta
+        self.best: float | None = None
+
+    def improved(self, logs: Logs) -> bool:
+        """Takes an epoch's value and keeps it where it is the best so far; NaN never is.
+
+        Raises:
+            KeyError: the value was not logged; the message lists what was.
+        """
+        if self.monitor not in logs:
+            raise KeyError(f"{type(self).__name__} monitors {self.monitor!r}; the epoch logged {', '.join(sorted(logs))}.")
+        value = logs[self.monitor]
+        if self.best is None:
+            better = not math.isnan(value)
+        else:
+            better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
+        if better:
+            self.best = value
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the best value back."""
+        self.best = state["best"]
+
+
+class Patience(Monitor):
+    """Shared by callbacks that act after some epochs without improvement.
+
+    Args:
+        patience: epochs, at least 1.
+        monitor: a key of the epoch's logs.
+        mode: `min` or `max`.
+        min_delta: how much better is better.
+    """
+
+    def __init__(self, patience: int, monitor: str, mode: str, min_delta: float) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if patience < 1:
+            raise ValueError(f"patience is {patience}; it must be at least 1 epoch.")
+        self.patience = patience
+        self.waited = 0
+
+    def on_phase_begin(self, trainer: "Trainer") -> None:
+        """Starts waiting anew."""
+        self.waited = 0
+
+    def improved(self, logs: Logs) -> bool:
+        """As of `Monitor`, and counts the epochs without improvement in `waited`."""
+        better = super().improved(logs)
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value and how long it is ago."""
+        return super().state_dict() | {"waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes both back."""
+        super().load_state_dict(state)
+        self.waited = state["waited"]

@@ -1,0 +1,30 @@
+"""Writes the epochs' numbers as a table."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.loop.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class CSVLogger(Callback):
+    """Writes FILE after each epoch, whole: a resumed run neither repeats a row nor the header.
+
+    Args:
+        file: its folder must exist.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """One row for each epoch so far."""
+        staging = self.file.with_name(f".{self.file.name}")
+        with staging.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, [*trainer.history[-1], "seconds"])
+            writer.writeheader()
+            writer.writerows(row | {"seconds": f"{took:.2f}"} for row, took in zip(trainer.history, trainer.seconds, strict=True))
+        staging.replace(self.file)

@@ -1,0 +1,46 @@
+"""Writes the run to disk after each epoch, and within long ones, so that a killed one can go on."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.loop.callbacks.base import Logs, Monitor
+from training.loop.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+
+
+class ModelCheckpoint(Monitor):
+    """Keeps FOLDER/last.safetensors after each epoch, or more often, and FOLDER/best.safetensors after each better one.
+
+    Give it last: what it writes must hold what the other callbacks have decided in this epoch.
+
+    Args:
+        folder: made where it is missing.
+        every_steps: also after each so many steps of an epoch; 0 only after epochs.
+        monitor: a key of the epoch's logs.
+        mode: `min` or `max`.
+    """
+
+    def __init__(self, folder: Path, every_steps: int = 0, monitor: str = "val_loss", mode: str = "min") -> None:
+        super().__init__(monitor, mode)
+        self.folder = folder
+        self.every_steps = every_steps
+
+    def on_step_end(self, trainer: "Trainer") -> None:
+        """Writes `last` within an epoch; its end is written with what the epoch gave."""
+        if self.every_steps and trainer.steps_done % self.every_steps == 0 and trainer.steps_done < trainer.steps_per_epoch:
+            save_checkpoint(self.folder / LAST, trainer.state_dict())
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """Writes `last`, and copies it where this epoch is the best."""
+        better = self.improved(logs)
+        save_checkpoint(self.folder / LAST, trainer.state_dict())
+        if better:
+            staging = self.folder / f".{BEST}"
+            shutil.copyfile(self.folder / LAST, staging)
+            staging.replace(self.folder / BEST)

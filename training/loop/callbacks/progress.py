@@ -1,0 +1,56 @@
+"""Shows a person how far training is: a bar on a terminal, a line an epoch elsewhere."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from training.loop.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class Progress(Callback):
+    """One bar a phase, moved by steps; one line an epoch.
+
+    Args:
+        console: where it is written to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: Bar | None = None
+
+    def on_epoch_begin(self, trainer: "Trainer") -> None:
+        """Opens the phase's bar, where a person looks on."""
+        if self.bar is None and self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description:>10}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} steps"),
+                TimeRemainingColumn(),
+            )
+            self.bar = Bar(*columns, console=self.console, transient=True)
+            done = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
+            self.bar.add_task(trainer.phase.name, total=trainer.phase.epochs * trainer.steps_per_epoch, completed=done)
+            self.bar.start()
+
+    def on_step_end(self, trainer: "Trainer") -> None:
+        """One step further."""
+        if self.bar is not None:
+            self.bar.advance(self.bar.task_ids[0])
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """The epoch's numbers."""
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        seconds = trainer.seconds[-1]
+        speed = f"{seconds:.1f} s  {len(trainer.train) / seconds:.0f} images/s"
+        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}  {speed}")
+
+    def on_phase_end(self, trainer: "Trainer") -> None:
+        """Closes the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

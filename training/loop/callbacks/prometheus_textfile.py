@@ -1,0 +1,31 @@
+"""Shows a run to Prometheus, through node_exporter's textfile collector."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from training.loop.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class PrometheusTextfile(Callback):
+    """Writes FILE after each epoch, atomically: `sightline_training_NAME` with the latest value of each number.
+
+    Args:
+        file: ends in .prom; a textfile collector is pointed at its folder.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """The phase is a label; `val_acc@1` becomes `val_acc_at_1`."""
+        registry = CollectorRegistry()
+        numbers = logs | {"epoch": trainer.epoch, "epoch_seconds": trainer.seconds[-1]}
+        for name, value in numbers.items():
+            metric = f"sightline_training_{name.replace('@', '_at_')}"
+            Gauge(metric, f"{name} of the last epoch.", ["phase"], registry=registry).labels(trainer.phase.name).set(value)
+        write_to_textfile(str(self.file), registry)

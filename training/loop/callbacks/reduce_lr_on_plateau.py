@@ -1,0 +1,48 @@
+"""Lowers the learning rate when a phase stands still."""
+
+from typing import TYPE_CHECKING
+
+from training.loop.callbacks.base import Logs, Patience
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class ReduceLROnPlateau(Patience):
+    """Multiplies every group's learning rate by `factor` after `patience` epochs without improvement.
+
+    Args:
+        factor: above 0, below 1.
+        patience: epochs, at least 1.
+        min_lr: no group's rate is lowered below this.
+        monitor: a key of the epoch's logs.
+        mode: `min` or `max`.
+        min_delta: how much better is better; 1e-4, as in Keras, so that noise is no progress.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.3,
+        patience: int = 2,
+        min_lr: float = 1e-7,
+        monitor: str = "val_loss",
+        mode: str = "min",
+        min_delta: float = 1e-4,
+    ) -> None:
+        super().__init__(patience, monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"factor is {factor}; it must lie between 0 and 1.")
+        self.factor = factor
+        self.min_lr = min_lr
+
+    def on_phase_begin(self, trainer: "Trainer") -> None:
+        """Starts anew: another phase has another rate."""
+        super().on_phase_begin(trainer)
+        self.best = None
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """Lowers the rates, which are part of the optimizer's state, when it has waited long enough."""
+        if not self.improved(logs) and self.waited >= self.patience:
+            self.waited = 0
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = max(min(group["lr"], self.min_lr), group["lr"] * self.factor)

@@ -1,0 +1,37 @@
+"""Shows a run in TensorBoard."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.loop.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class TensorBoardLogger(Callback):
+    """One scalar a logged value, by epochs over all phases. A resumed run hides what the killed one had logged beyond it.
+
+    Args:
+        folder: what `tensorboard --logdir` is given.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer: Any = None
+
+    def on_train_begin(self, trainer: "Trainer") -> None:
+        """Opens an event file."""
+        from torch.utils.tensorboard.writer import SummaryWriter  # takes a second to import
+
+        self._writer = SummaryWriter(str(self.folder), purge_step=len(trainer.history) + 1)
+
+    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+        """The epoch's numbers."""
+        for name, value in logs.items():
+            self._writer.add_scalar(name, value, len(trainer.history))
+        self._writer.flush()
+
+    def on_train_end(self, trainer: "Trainer") -> None:
+        """Closes the event file."""
+        self._writer.close()

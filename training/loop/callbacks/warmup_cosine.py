@@ -1,0 +1,45 @@
+"""A learning rate that rises in a straight line and falls along half a cosine, within each phase."""
+
+import math
+from typing import TYPE_CHECKING
+
+from training.loop.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from training.loop.trainer import Trainer
+
+
+class WarmupCosine(Callback):
+    """Sets every group's rate before each step, as a share of the group's own; a function of the position, so it has no state.
+
+    Args:
+        warmup: share of the phase's steps in which the rate rises, 0 to 0.5.
+        final: share of the rate that is left at the end, 0 to 1.
+    """
+
+    def __init__(self, warmup: float = 0.15, final: float = 0.01) -> None:
+        if not 0 <= warmup <= 0.5 or not 0 <= final <= 1:
+            raise ValueError(f"warmup is {warmup} and final {final}; they must lie in 0 to 0.5 and in 0 to 1.")
+        self.warmup = warmup
+        self.final = final
+
+    def on_epoch_begin(self, trainer: "Trainer") -> None:
+        """For the first step of the epoch, or the one that is resumed."""
+        self._set(trainer)
+
+    def on_step_end(self, trainer: "Trainer") -> None:
+        """For the next step."""
+        self._set(trainer)
+
+    def share(self, done: float) -> float:
+        """The share of the full rate when this share of the phase's steps is done; both 0 to 1."""
+        if done < self.warmup:
+            return (1 + done / self.warmup * 24) / 25  # from a 25th, as in https://arxiv.org/abs/1803.09820
+        fallen = (done - self.warmup) / (1 - self.warmup)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * fallen)) / 2
+
+    def _set(self, trainer: "Trainer") -> None:
+        steps = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
+        share = self.share(min(1.0, steps / (trainer.phase.epochs * trainer.steps_per_epoch)))
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * share
