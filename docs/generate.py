@@ -32,7 +32,12 @@ _COMMENT = re.compile(r"^(?:#|//|/\*|--|<!--|\{#-)\s*(.*?)\s*(?:\*/|-->|-#\})?$"
 
 def tree() -> str:
     """Every tracked file outside tests/, docs/adr/ and docs/runbooks/, with its first sentence, by folder."""
-    lines = ["# The tree", "", "Every file with its first sentence. Written by `make docs`; a test compares it with the files.", ""]
+    lines = [
+        "# The tree",
+        "",
+        "Every file with its first sentence. Written by `make docs`; a test compares it with the files.",
+        "",
+    ]
     folder = None
     for name in tracked():
         path = Path(name)

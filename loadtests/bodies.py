@@ -70,7 +70,9 @@ def broken() -> list[Body]:
         Body("broken JSON", b'{"image": "AAAA"', frozenset({400})),
         Body("half a photo", photo[: len(photo) // 2], frozenset({422})),
         Body("only magic bytes", b"\xff\xd8\xff\xe0", frozenset({422})),
-        Body("zeros inside", photo[:2000] + bytes(4000) + photo[6000:], frozenset({200, 422})),  # a decoder may make something of it
+        Body(
+            "zeros inside", photo[:2000] + bytes(4000) + photo[6000:], frozenset({200, 422})
+        ),  # a decoder may make something of it
         Body("a bomb", _bomb(), frozenset({413})),
     ]
 

@@ -17,17 +17,35 @@ from loadtests.bench.sightline import running
 def main() -> int:
     """Runs locust; its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.headless", description=__doc__, epilog="What is not known here goes to locust: see locust --help."
+        prog="python -m loadtests.headless",
+        description=__doc__,
+        epilog="What is not known here goes to locust: see locust --help.",
     )
-    parser.add_argument("--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)")
+    parser.add_argument(
+        "--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)"
+    )
     parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
     parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
     parsed, others = parser.parse_known_args()
     RESULTS.mkdir(exist_ok=True)
     with _address(parsed) as address:
         command = [
-            *(str(Path(sys.executable).with_name("locust")), "--locustfile", "loadtests/locustfile.py", "--headless", "--only-summary"),
-            *("--host", address, "--csv", str(RESULTS / "locust"), "--csv-full-history", "--html", str(RESULTS / "locust.html")),
+            *(
+                str(Path(sys.executable).with_name("locust")),
+                "--locustfile",
+                "loadtests/locustfile.py",
+                "--headless",
+                "--only-summary",
+            ),
+            *(
+                "--host",
+                address,
+                "--csv",
+                str(RESULTS / "locust"),
+                "--csv-full-history",
+                "--html",
+                str(RESULTS / "locust.html"),
+            ),
             *(("--photos", str(parsed.photos)) if parsed.photos else ()),
             *others,
         ]

@@ -30,12 +30,19 @@ _broken = bodies.broken()
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser, **_: Any) -> None:
     """What locust's web page and command line ask for, besides its own."""
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="steps", help="steps to the knee, a spike, or steady (a soak when long)")
+    parser.add_argument(
+        "--shape",
+        choices=sorted(SHAPES),
+        default="steps",
+        help="steps to the knee, a spike, or steady (a soak when long)",
+    )
     parser.add_argument("--clients", type=int, default=64, help="the most clients at a time")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, in all")
     parser.add_argument("--photos", default="", help="a folder of image files; empty renders some")
     parser.add_argument("--max-failures", type=float, default=0.0, help="share of wrong answers that is borne, 0 to 1")
-    parser.add_argument("--max-p99-ms", type=float, default=0.0, help="bound of the 99th percentile of classifying; 0 is none")
+    parser.add_argument(
+        "--max-p99-ms", type=float, default=0.0, help="bound of the 99th percentile of classifying; 0 is none"
+    )
     parser.add_argument("--min-rate", type=float, default=0.0, help="classified requests a second, at least; 0 is none")
 
 
@@ -164,7 +171,10 @@ def judge(environment: Environment, **_: Any) -> None:
                 f"{found['failures']:.4f} of the answers were wrong, {options.max_failures:g} is borne",
             ),
             (0 < options.max_p99_ms < found["p99_ms"], f"p99 is {found['p99_ms']:.0f} ms, over {options.max_p99_ms:g}"),
-            (found["rate"] < options.min_rate, f"{found['rate']:.1f} a second were classified, fewer than {options.min_rate:g}"),
+            (
+                found["rate"] < options.min_rate,
+                f"{found['rate']:.1f} a second were classified, fewer than {options.min_rate:g}",
+            ),
         )
         if wrong
     ]

@@ -10,7 +10,18 @@ import numpy.typing as npt
 from PIL import Image
 
 # (width, height) of photos: every tenth of 124 real ones, ordered by area.
-SIZES = ((346, 229), (400, 400), (500, 333), (334, 500), (423, 441), (375, 500), (500, 375), (500, 375), (500, 400), (640, 480))
+SIZES = (
+    (346, 229),
+    (400, 400),
+    (500, 333),
+    (334, 500),
+    (423, 441),
+    (375, 500),
+    (500, 375),
+    (500, 375),
+    (500, 400),
+    (640, 480),
+)
 _QUALITY = 90
 _COUNT = 64
 

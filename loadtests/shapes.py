@@ -42,6 +42,12 @@ class PlannedShape(LoadTestShape):  # type: ignore[misc]  # locust is not typed
 
     def tick(self) -> tuple[int, float] | None:
         """Locust asks once a second: clients and how many of them may start a second, or None at the end."""
-        options, now = self.runner.environment.parsed_options, self.get_run_time()  # the page may change them between two runs
-        current = next((step.clients for step in SHAPES[options.shape](options.clients, options.seconds) if now < step.until_s), None)
+        options, now = (
+            self.runner.environment.parsed_options,
+            self.get_run_time(),
+        )  # the page may change them between two runs
+        current = next(
+            (step.clients for step in SHAPES[options.shape](options.clients, options.seconds) if now < step.until_s),
+            None,
+        )
         return None if current is None else (current, float(max(current, 1)))

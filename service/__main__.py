@@ -1,32 +1,42 @@
-"""`python -m service`: run."""
+"""`python -m service`, and the service's part of `sightline`: serve."""
 
 import argparse
 import sys
 
-from rich.console import Console
+from vision.command_line import Command, run_command
 
-from service.local.supervisor import supervise
-from service.settings import Settings
-from vision.errors import SightlineError
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Every setting is an environment variable, SIGHTLINE_…; docs/settings.md lists them."
+    parser.add_argument(
+        "--die-with-parent", action="store_true", help="also stop when the process that started this one ends"
+    )
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from service.local.supervisor import supervise
+    from service.settings import Settings
+
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    supervise(Settings.from_environment(), console, with_parent=parsed.die_with_parent)
+
+
+COMMANDS = (
+    Command(
+        "serve",
+        "serve a model on this machine, in the foreground, until Ctrl-C or SIGTERM",
+        _add_serve_options,
+        _serve,
+        alias="run",
+    ),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; a refusal is printed without a traceback and gives status 2."""
-    parsed = _parser().parse_args(arguments)
-    try:
-        supervise(Settings.from_environment(), Console(soft_wrap=True, markup=False, highlight=False), with_parent=parsed.die_with_parent)
-    except SightlineError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service", description="Serves a bundle. Every setting is a SIGHTLINE_ variable.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="serve on this machine, in the foreground, until Ctrl-C or SIGTERM")
-    run.add_argument("--die-with-parent", action="store_true", help="stop when the process that started this one ends, too")
-    return parser
+    """Runs one command; see `vision.command_line.run_command`."""
+    return run_command("python -m service", COMMANDS, arguments)
 
 
 if __name__ == "__main__":

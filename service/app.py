@@ -1,7 +1,7 @@
-"""The composition root: settings → a Ray Serve application with the ingress and the model in one deployment.
+"""Settings → a Ray Serve application: the classifier and its API in one deployment.
 
-Postponed annotations stay off in this file: Ray validates the builder's argument by its annotation, and passes a plain dict
-where that is a string.
+This file must not postpone annotations: Ray validates the builder's argument by its annotation, and passes a plain dict if that
+is a string.
 """
 
 from fastapi import FastAPI
@@ -10,14 +10,15 @@ from ray import serve
 
 from service.http.api import create_api
 from service.model.classifier import Classifier
-from service.observability.metrics import Metrics, RayBridge
+from service.observability.metrics import Metrics
 from service.observability.request_log import start_request_log
 from service.observability.tracing import start_tracing, stop_tracing
+from service.ray.bridge import RayBridge
 from service.ray.ingress import serve_directly
-from service.ray.scaling import HELD_IMAGES, autoscaling
-from service.settings import Settings, gpu_share
+from service.ray.scaling import ONGOING_IMAGES, autoscaling, gpu_share
+from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
-from vision.engines import count_gpus
+from vision.hardware import count_gpus
 from vision.image import silence_pillow
 
 APPLICATION = "sightline"
@@ -26,25 +27,28 @@ APPLICATION = "sightline"
 def build_app(settings: Settings) -> serve.Application:
     """The application that these settings describe; `serve.run` starts it.
 
-    Each replica loads and proves the bundle itself; one that cannot never gets a request.
+    Each replica loads and proves the bundle itself; a replica that cannot never gets a request.
     """
     scaling = autoscaling(settings)
     gpus = 0 if settings.engine == "openvino" else count_gpus()
     deployment: serve.Deployment = ImageClassifier.options(  # type: ignore[attr-defined]  # the decorator makes it a Deployment
-        num_replicas=None if scaling else settings.replicas,
+        num_replicas=None if scaling else settings.num_replicas,
         autoscaling_config=scaling,
-        # Our own gate refuses first, with a problem document; Ray's refusal would be plain text.
-        max_ongoing_requests=2 * settings.max_queued_requests + 16,
+        # Above our own limit, which refuses first and with a problem document. Ray would refuse in plain text.
+        max_ongoing_requests=2 * settings.max_ongoing_requests + 16,
         graceful_shutdown_timeout_s=settings.request_timeout_s + 5,
-        # Ray only counts CPUs, the engine's threads decide; of GPUs it shows a replica those that it has a share of.
-        ray_actor_options={"num_cpus": 0, "num_gpus": gpu_share(max(settings.replicas, settings.max_replicas), gpus)},
+        # Ray only counts CPUs; the engine's threads decide. A replica sees the GPUs of which it has a share.
+        ray_actor_options={
+            "num_cpus": 0,
+            "num_gpus": gpu_share(max(settings.num_replicas, settings.max_replicas), gpus),
+        },
     )
     application: serve.Application = deployment.bind(settings)
     return application
 
 
 @serve.deployment(
-    max_constructor_retry_count=1,  # a bundle that was refused once is refused again
+    max_constructor_retry_count=1,  # a bundle that was refused once would be refused again
     health_check_period_s=5,
     health_check_timeout_s=15,
     graceful_shutdown_wait_loop_s=0.5,
@@ -60,25 +64,27 @@ class ImageClassifier:
         start_tracing(settings)
         self._metrics = Metrics(CollectorRegistry())
         RayBridge(self._metrics.registry)
-        self._classifier = Classifier(load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics)
+        self._classifier = Classifier(
+            load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics
+        )
         await self._classifier.start()
 
     def __del__(self) -> None:
-        """Ray calls this when the replica stops: what still waits of the log and the traces is written."""
+        """Called by Ray when the replica stops: writes the log lines and traces that still wait."""
         if hasattr(self, "_log"):
             self._log.stop()
         stop_tracing()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Ray calls this after the constructor."""
+        """Called by Ray after the constructor."""
         api = create_api(self._classifier, self._settings, self._metrics)
         serve_directly(api)
         return api
 
     async def check_health(self) -> None:
-        """Ray replaces the replica when this raises."""
+        """Called by Ray, which replaces the replica if this raises."""
         self._classifier.check_ready()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Ray asks for what `service.ray.scaling` decides by."""
-        return {HELD_IMAGES: self._classifier.held}
+        """Called by Ray: the number that `service.ray.scaling` decides by."""
+        return {ONGOING_IMAGES: self._classifier.ongoing}

@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, and the one table from error to status.
+"""Every way in which a request can fail, and the table from error to status.
 
 The image's own errors come from `vision.errors`; these are the request's:
 
@@ -11,7 +11,7 @@ The image's own errors come from `vision.errors`; these are the request's:
     ├── UnsupportedEncoding  unsupported_encoding   415  a compressed body
     ├── InvalidParameter     invalid_parameter      422  e.g. top_k
     ├── InferenceFailed      inference_failed       500  the engine failed on this image, alone
-    ├── Overloaded           overloaded             503  max_queued_requests or max_held_bytes are held already
+    ├── Overloaded           overloaded             503  at max_ongoing_requests or max_held_bytes
     ├── NotReady             not_ready              503  the golden samples have not passed yet
     └── DeadlineExceeded     deadline_exceeded      504  not answered within request_timeout_s
 """
@@ -23,7 +23,7 @@ from vision.errors import SightlineError
 
 
 class RequestError(SightlineError):
-    """A request that cannot be answered. The message says what was found and what would be accepted."""
+    """A request that cannot be answered. The message says what was found and what is accepted."""
 
 
 class MalformedRequest(RequestError):
@@ -45,7 +45,7 @@ class BodyTimeout(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """The body is over the limit; what is over it was not read."""
+    """The body is over the limit. The part over it was not read."""
 
     code = "body_too_large"
 
@@ -75,13 +75,13 @@ class InferenceFailed(RequestError):
 
 
 class Overloaded(RequestError):
-    """As many requests, or bytes of them, are held as may be."""
+    """The replica is at its request or byte limit."""
 
     code = "overloaded"
 
 
 class NotReady(RequestError):
-    """The replica has not proved its bundle yet, or its batches have stopped moving."""
+    """The replica has not proved its bundle yet, or a batch hangs."""
 
     code = "not_ready"
 
@@ -97,10 +97,10 @@ class ProblemKind:
     """One row of the table.
 
     Attributes:
-        status: of HTTP.
+        status: HTTP status.
         title: the same for every problem of this kind.
         remedy: what the client can do.
-        retry_after_s: sent as Retry-After where trying again helps.
+        retry_after_s: sent as Retry-After if trying again helps.
     """
 
     status: int
@@ -109,20 +109,26 @@ class ProblemKind:
     retry_after_s: int | None = None
 
 
-_SEND_AN_IMAGE = "Send the bytes of a JPEG, PNG, WebP, GIF or BMP as the body, as multipart/form-data, or base64 in JSON."
+_SEND_AN_IMAGE = (
+    "Send the bytes of a JPEG, PNG, WebP, GIF or BMP as the body, as multipart/form-data, or base64 in JSON."
+)
 _SMALLER = "Scale the image down or compress it more; the limits are in this server's settings."
 
 PROBLEMS: Mapping[str, ProblemKind] = {
     "empty": ProblemKind(400, "The image is empty", _SEND_AN_IMAGE),
     "not_an_image": ProblemKind(415, "The bytes are not an image", _SEND_AN_IMAGE),
-    "unsupported_format": ProblemKind(415, "The image format is not supported", "Convert the image to JPEG, PNG, WebP, GIF or BMP."),
+    "unsupported_format": ProblemKind(
+        415, "The image format is not supported", "Convert the image to JPEG, PNG, WebP, GIF or BMP."
+    ),
     "too_many_bytes": ProblemKind(413, "The image has too many bytes", _SMALLER),
     "too_many_pixels": ProblemKind(413, "The image has too many pixels", _SMALLER),
     "truncated": ProblemKind(422, "The image is cut off", "Send the whole file; check that the upload was complete."),
     "corrupt": ProblemKind(422, "The image is damaged", "Open the image in a viewer and save it again."),
     "malformed_request": ProblemKind(400, "The request is malformed", _SEND_AN_IMAGE),
     "missing_image": ProblemKind(400, "The request holds no image", _SEND_AN_IMAGE),
-    "body_timeout": ProblemKind(408, "The body did not arrive in time", "Send the body without pauses, or a smaller one."),
+    "body_timeout": ProblemKind(
+        408, "The body did not arrive in time", "Send the body without pauses, or a smaller one."
+    ),
     "body_too_large": ProblemKind(413, "The request body is too large", "Send fewer or smaller images in one request."),
     "too_many_images": ProblemKind(413, "The request holds too many images", "Split it into several requests."),
     "unsupported_encoding": ProblemKind(
@@ -130,18 +136,23 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     ),
     "invalid_parameter": ProblemKind(422, "A parameter cannot be used", "Correct the parameter that the detail names."),
     "not_found": ProblemKind(404, "There is nothing at this path", "POST images to /classify; /docs lists every path."),
-    "method_not_allowed": ProblemKind(405, "This path does not take this method", "Use a method that the Allow header lists."),
-    "inference_failed": ProblemKind(500, "The model failed on this image", "Report the request_id to whoever runs this server."),
-    "internal_error": ProblemKind(500, "Something went wrong in the server", "Report the request_id to whoever runs this server."),
-    "too_many_connections": ProblemKind(  # the edge's alone (deploy/edge/haproxy.cfg)
+    "method_not_allowed": ProblemKind(
+        405, "This path does not take this method", "Use a method that the Allow header lists."
+    ),
+    "inference_failed": ProblemKind(
+        500, "The model failed on this image", "Report the request_id to whoever runs this server."
+    ),
+    "internal_error": ProblemKind(
+        500, "Something went wrong in the server", "Report the request_id to whoever runs this server."
+    ),
+    "too_many_connections": ProblemKind(  # raised by the edge only (deploy/edge/haproxy.cfg)
         429, "Your address has too many connections", "Use fewer connections, and keep them alive.", retry_after_s=1
     ),
-    "overloaded": ProblemKind(503, "The server is overloaded", "Try again after the seconds in Retry-After.", retry_after_s=1),
-    "not_ready": ProblemKind(503, "The server is not ready", "Try again after the seconds in Retry-After.", retry_after_s=1),
+    "overloaded": ProblemKind(
+        503, "The server is overloaded", "Try again after the seconds in Retry-After.", retry_after_s=1
+    ),
+    "not_ready": ProblemKind(
+        503, "The server is not ready", "Try again after the seconds in Retry-After.", retry_after_s=1
+    ),
     "deadline_exceeded": ProblemKind(504, "The answer took too long", "Try again; send fewer images in one request."),
 }
-
-
-def problem_kind(error: SightlineError) -> ProblemKind:
-    """The row for an error; every error that a request can meet has one."""
-    return PROBLEMS[error.code]

@@ -1,129 +1,142 @@
-"""Every knob of the service: type, bound, unit. Read from SIGHTLINE_* once, at start; an unknown name is refused."""
+"""Every setting of the service: type, bound, unit. Read once at start from SIGHTLINE_* variables; an unknown name is refused."""
 
-import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vision.errors import SightlineError
+from vision.hardware import available_cpus
 from vision.image import DecodeLimits
 
 PREFIX = "SIGHTLINE_"
-# What `service run` tells the processes below it; no setting of a person's.
+# Set by the supervisor for the processes below it; not for people.
 INTERNAL = frozenset({"SIGHTLINE_RUN"})
+# Earlier names of settings. They are refused, with the name to use instead.
+RENAMED: Mapping[str, str] = {
+    "max_queued_requests": "max_ongoing_requests",
+    "target_held_images": "target_ongoing_images",
+    "scale_up_delay_s": "upscale_delay_s",
+    "scale_down_delay_s": "downscale_delay_s",
+    "replicas": "num_replicas",
+    "engine_threads": "threads",
+    "decode_threads": "threads",
+}
 
 
 class SettingsError(SightlineError):
-    """A setting is unknown or out of range. The message names it and what would be accepted."""
+    """A setting is unknown or out of range. The message names it and says what is accepted."""
 
     code = "settings_error"
 
 
 class Settings(BaseSettings):
-    """The service's settings; each is an environment variable, upper-case, with the prefix SIGHTLINE_."""
+    """The service's settings. Each is an environment variable: its name in upper case, after SIGHTLINE_."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     models_dir: Path = Path("models")
-    """The folder that holds NAME/VERSION."""
+    """The folder that holds the models, as NAME/VERSION."""
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(/[1-9][0-9]{0,8})?$")] | None = None
-    """`NAME` for its highest version, `NAME/VERSION` for one; not needed where there is one model only."""
+    """The model to serve: `NAME` for its highest version, or `NAME/VERSION`. Not needed if there is only one model."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. Anything but loopback belongs behind an edge proxy."""
+    """Address to listen on. Put an edge proxy in front of anything but loopback."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    """The port to listen on."""
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """The port of the Prometheus metrics; 0 takes a free one, which is printed at start."""
+    """Port to listen on."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8002
+    """Port of the Prometheus metrics. If the default is taken, a free port is used and printed at start; 0 always does that."""
 
     engine: Literal["auto", "openvino", "torch"] = "auto"
-    """`auto`: torch on a GPU, else OpenVINO, else torch."""
+    """What runs the network. `auto`: torch if there is a GPU, else OpenVINO if the bundle holds its format, else torch."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """CPU threads for inference, each with a batch of its own; 0 takes as many as there are CPUs for this process."""
-    replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that each hold the model and answer requests; the fewest, where `max_replicas` is more."""
+    """CPU threads for inference. 0 uses all CPUs that this process may use."""
+    num_replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Replicas to run: processes that each hold the model and answer requests. Lower bound if autoscaling is on."""
     max_replicas: Annotated[int, Field(ge=0, le=64)] = 0
-    """Up to so many are started while there is more to do than they should hold; no more than `replicas` keeps their number."""
-    target_held_images: Annotated[int, Field(ge=1, le=100_000)] = 16
-    """Images that a replica should hold, waiting or running; where there are more, there are to be more replicas."""
-    scale_up_delay_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
-    """Seconds for which that must have been so."""
-    scale_down_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
-    """Seconds for which fewer replicas must have been enough before one is stopped."""
+    """Upper bound for autoscaling. At or below `num_replicas`, autoscaling is off."""
+    target_ongoing_images: Annotated[int, Field(ge=1, le=100_000)] = 16
+    """Autoscaling: images per replica, waiting or running, above which replicas are added."""
+    upscale_delay_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """Seconds the load must stay above the target before a replica is added."""
+    downscale_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """Seconds the load must stay below the target before a replica is removed."""
 
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Images in one inference, at most; batches have a power of two. 0 takes what the engine works best with: 4 on a CPU, 64 on a GPU."""
+    """Largest number of images in one inference, rounded down to a power of two. 0 uses the engine's best: 4 on a CPU, 64 on a GPU."""
     cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Answers that a replica keeps, by the bytes of the image, at 8 bytes a category and about 300 more; 0 keeps none."""
-    max_queued_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """Requests that a replica answers at a time, waiting or running; one more is answered with 503 and Retry-After."""
+    """Answers that each replica caches by the bytes of the image; one takes about 300 bytes and 8 per category. 0 turns the cache off."""
+    max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
+    """Requests that a replica answers at a time. More are refused with 503 and Retry-After."""
     max_held_bytes: Annotated[int, Field(ge=2**20, le=2**38)] = 512 * 2**20
-    """Bytes of the bodies of all requests that a replica reads or answers; what would be more is answered with 503 and Retry-After."""
+    """Bytes of all request bodies that a replica holds at a time, arriving or being answered. More are refused with 503 and Retry-After."""
     request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
-    """Seconds from the last byte of the request to the answer; past them it is 504, and what still waits never runs."""
+    """Seconds from the last byte of a request to its answer. After that the answer is 504, and images that still wait are never run."""
     body_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 30.0
-    """Seconds that a client may take to send the body; past them it is 408."""
+    """Seconds that a client may take to send the body. After that the answer is 408."""
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 16 * 2**20
-    """Bytes of a request's body."""
+    """Bytes of one request body. A larger one is refused with 413."""
     max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
-    """Images in one request."""
+    """Images in one request. More are refused with 413."""
     max_image_bytes: Annotated[int, Field(ge=1024, le=256 * 2**20)] = 16 * 2**20
-    """Bytes of one encoded image."""
+    """Bytes of one encoded image. A larger one is refused with 413."""
     max_image_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = 25_000_000
-    """Width × height of one image."""
+    """Width × height of one image. More is refused with 413."""
     max_image_side_px: Annotated[int, Field(ge=1, le=65_535)] = 10_000
-    """Pixels of one image's longer side."""
+    """Pixels of an image's longer side. More is refused with 413."""
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
-    """Where traces go by OTLP over HTTP, e.g. `http://collector:4318/v1/traces`; none makes none."""
+    """OTLP/HTTP address for traces, e.g. `http://collector:4318/v1/traces`. None turns tracing off."""
     trace_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Of the requests that bring no decision of their own in `traceparent`, the share that is traced, 0 to 1."""
+    """Share of requests that are traced, 0 to 1, unless the request's `traceparent` header decides."""
 
     log_file: Path | None = None
-    """The file, or named pipe, that gets one JSON line a request; none writes to standard error."""
+    """File or named pipe for the request log, one JSON line per request. None writes to standard error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_renamed(cls, given: Any) -> Any:
+        """Refuses the earlier name of a setting, e.g. in deploy/serve.yaml."""
+        for name in given if isinstance(given, dict) else ():
+            if name in RENAMED:
+                raise ValueError(f"the setting {name} is now called {RENAMED[name]}")
+        return given
 
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:
         """The settings of this process, with overrides on top.
 
         Raises:
-            SettingsError: a SIGHTLINE_ variable that there is no setting for, or a value out of range.
+            SettingsError: a SIGHTLINE_ variable is unknown, has an earlier name, or a value is out of range.
         """
         known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
-        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known | INTERNAL)
+        given = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+        for name in given:
+            if new := RENAMED.get(name.upper().removeprefix(PREFIX).lower()):
+                raise SettingsError(f"{name} is now called {PREFIX}{new.upper()}; set that instead.")
+        unknown = [name for name in given if name.upper() not in known | INTERNAL]
         if unknown:
-            raise SettingsError(f"There is no setting {', '.join(unknown)}; there are: {', '.join(sorted(known))}.")
+            raise SettingsError(
+                f"There is no setting {', '.join(unknown)}. The settings are: {', '.join(sorted(known))}."
+            )
         try:
             return cls(**overrides)
         except ValidationError as error:
-            problems = (f"{PREFIX}{str(item['loc'][0]).upper()} is {item['input']!r}: {item['msg']}" for item in error.errors())
+            problems = (
+                f"{PREFIX}{str(item['loc'][0]).upper()} is {item['input']!r}: {item['msg']}" for item in error.errors()
+            )
             raise SettingsError("; ".join(problems) + ".") from error
 
     @property
     def decode_limits(self) -> DecodeLimits:
-        """What one image may cost."""
+        """The limits of one image."""
         return DecodeLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
 
     @property
     def worker_threads(self) -> int:
-        """`threads`, with 0 replaced."""
+        """`threads`, or the number of CPUs if that is 0."""
         return self.threads or available_cpus()
-
-
-def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """The CPUs that this process may use at a time: those it may run on, or its container's quota where that is less."""
-    cpus = len(os.sched_getaffinity(0))
-    try:  # https://docs.kernel.org/admin-guide/cgroup-v2.html: "$MAX $PERIOD" in microseconds, or "max $PERIOD"
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        return min(cpus, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cpus
-
-
-def gpu_share(replicas: int, gpus: int) -> float:
-    """Of one GPU for each replica, 0 to 1, such that all replicas have one and as few as can be share it."""
-    return 1 / -(-replicas // gpus) if gpus else 0.0

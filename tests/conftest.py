@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 60
@@ -42,7 +42,9 @@ _STROKES = {
 }
 
 
-def draw_digit(digit: int, side_px: int = 280, pen: float = 0.09, turn_deg: float = 0.0, scale: float = 1.0) -> Image.Image:
+def draw_digit(
+    digit: int, side_px: int = 280, pen: float = 0.09, turn_deg: float = 0.0, scale: float = 1.0
+) -> Image.Image:
     """A digit in dark ink on white paper, mode RGB, side_px × side_px."""
     big = 2 * side_px
     picture = Image.new("L", (big, big), 255)

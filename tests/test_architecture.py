@@ -67,7 +67,9 @@ def test_a_package_imports_only_in_the_drawn_direction(package: str) -> None:
 
 @pytest.mark.parametrize("library", ONLY_HERE)
 def test_a_library_stays_in_its_files(library: str) -> None:
-    found = {str(file.relative_to(ROOT)) for package in PACKAGES for file in sources(package) if library in imported(file)}
+    found = {
+        str(file.relative_to(ROOT)) for package in PACKAGES for file in sources(package) if library in imported(file)
+    }
     assert found == ONLY_HERE[library]
 
 
@@ -103,12 +105,17 @@ def test_importing_a_package_does_nothing() -> None:
                 if isinstance(node, ast.Expr):
                     assert isinstance(node.value, ast.Constant), f"{file}:{node.lineno}: a call at import"
                 if isinstance(node, ast.If):
-                    assert ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"), f"{file}:{node.lineno}"
+                    assert ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"), (
+                        f"{file}:{node.lineno}"
+                    )
 
 
 def _without_docstrings(file: Path) -> ast.Module:
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
     return tree

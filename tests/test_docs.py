@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +27,11 @@ BLOCKS = re.findall(r"^```sh (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTAL
 def tracked() -> list[str]:
     """What a clone would hold, with what is not committed yet."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return sorted(name for name in listed.stdout.splitlines() if (ROOT / name).is_file())
 
@@ -60,7 +64,9 @@ def test_generated_pages_are_what_the_code_says() -> None:
 
 def test_every_file_says_what_it_is_for() -> None:
     purpose = runpy.run_path(str(ROOT / "docs" / "generate.py"))["purpose"]
-    assert purpose(ROOT / "vision" / "image.py") == "The only decoder: bytes → upright RGB uint8 (H, W, 3), within limits."
+    assert (
+        purpose(ROOT / "vision" / "image.py") == "The only decoder: bytes → upright RGB uint8 (H, W, 3), within limits."
+    )
     assert purpose(ROOT / "Makefile") == "Everything that a person or CI runs."
     silent = ROOT / "docs" / "silent.sh"
     try:
@@ -89,7 +95,11 @@ def test_the_two_commands_serve_the_demo_and_answer(checkout: Path) -> None:
     output = checkout / "output"
     with output.open("wb") as printed:
         process = subprocess.Popen(
-            ["make", "serve"], cwd=checkout, env=os.environ | {"PORT": str(port)}, stdout=printed, stderr=subprocess.STDOUT
+            ["make", "serve"],
+            cwd=checkout,
+            env=os.environ | {"PORT": str(port)},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
         )
     try:
         deadline = time.monotonic() + 240
@@ -148,20 +158,23 @@ def test_the_training_command_makes_a_model_of_a_folder(checkout: Path) -> None:
         for index in range(60):
             pixels = generator.normal(shade, 20, (48, 64, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.jpg")
-    printed = subprocess.run(["sh", "-ec", train], cwd=checkout, check=True, capture_output=True, text=True, timeout=300).stdout
+    printed = subprocess.run(
+        ["sh", "-ec", train], cwd=checkout, check=True, capture_output=True, text=True, timeout=300
+    ).stdout
     assert "Saved models/photos/1" in printed
     assert (checkout / "models" / "photos" / "1" / "manifest.json").is_file()
 
 
 def test_the_figures_commands_exist() -> None:
     """The demo's own test runs it and holds its figures; here the commands must at least parse."""
-    from training.__main__ import _parser
+    from training.__main__ import COMMANDS
+    from vision.command_line import build_parser
 
     (figures,) = (text for kind, text in BLOCKS if kind == "figures")
     for command in figures.splitlines():
         parts = shlex.split(command, comments=True)
         assert parts[:3] == [".venv/bin/python", "-m", "training"]
-        _parser().parse_args(parts[3:])
+        build_parser("training", COMMANDS, parts[3:]).parse_args(parts[3:])
 
 
 def test_make_help_lists_every_target() -> None:

@@ -1,34 +1,27 @@
-"""`python -m training`: demo, scan, train, evaluate, export, compare, transfer, architectures."""
+"""`python -m training`, and training's part of `sightline`. Imports nothing heavy before a command runs."""
 
 import argparse
+import importlib
+import importlib.util
 import json
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from vision.command_line import Command, run_command
 from vision.errors import SightlineError
-from vision.image import silence_pillow
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; a refusal is printed without a traceback and gives status 2, problems that `scan` finds 1."""
-    parsed = _parser().parse_args(arguments)
-    # Where no person looks on, nobody's window is too narrow for a table.
-    console = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
-    silence_pillow()
-    try:
-        status = parsed.run(parsed, console)
-    except SightlineError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
-    return int(status or 0)
+class NotInstalled(SightlineError):
+    """The packages that training needs are not installed."""
+
+    code = "not_installed"
 
 
-def _demo(parsed: argparse.Namespace, console: Console) -> None:
+def _demo(parsed: argparse.Namespace, console: "Console") -> None:
     from training.commands.demo import pretrain, run_demo
 
     if parsed.pretrain:
@@ -38,7 +31,7 @@ def _demo(parsed: argparse.Namespace, console: Console) -> None:
         console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
 
-def _scan(parsed: argparse.Namespace, console: Console) -> int:
+def _scan(parsed: argparse.Namespace, console: "Console") -> int:
     from training.config import load_config
     from training.data.preparation import scan_data
     from training.data.report import print_report, write_report
@@ -53,10 +46,11 @@ def _scan(parsed: argparse.Namespace, console: Console) -> int:
     return 1 if report["problems"] else 0
 
 
-def _train(parsed: argparse.Namespace, console: Console) -> None:
-    from training.commands.train import show_augmentation, train_bundle
+def _train(parsed: argparse.Namespace, console: "Console") -> None:
+    from training.commands.show_augmentation import show_augmentation
+    from training.commands.train import train_bundle
     from training.config import ConfigError, load_config
-    from training.evaluation.numbers import headline
+    from training.evaluation.numbers import REFERENCE_ENGINE, headline
     from training.options import overrides
     from vision.bundle.manifest import METRICS_FILE
 
@@ -67,14 +61,14 @@ def _train(parsed: argparse.Namespace, console: Console) -> None:
     if parsed.out is None:
         raise ConfigError("--out is missing; it names the model, e.g. --out models/flowers.")
     if parsed.cluster and parsed.workers == 1:
-        raise ConfigError("--cluster is given and --workers is 1; say how many processes of the cluster train, e.g. --workers 4.")
-    how = {"formats": parsed.formats, "resume": parsed.resume, "workers": parsed.workers, "cluster": parsed.cluster}
+        raise ConfigError("--cluster is given and --workers is 1; say how many processes train, e.g. --workers 4.")
+    how = {name: getattr(parsed, name) for name in ("formats", "resume", "workers", "cluster")}
     bundle = train_bundle(parsed.data, parsed.out, config, console, **how)
-    console.print(headline(bundle, json.loads(bundle.files[METRICS_FILE])["torch-f32"]))
+    console.print(headline(bundle, json.loads(bundle.files[METRICS_FILE])[REFERENCE_ENGINE]))
     console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
 
-def _evaluate(parsed: argparse.Namespace, console: Console) -> None:
+def _evaluate(parsed: argparse.Namespace, console: "Console") -> None:
     from training.commands.evaluate import evaluate_bundle
 
     results = evaluate_bundle(parsed.bundle, parsed.data, parsed.engine, parsed.part, parsed.predictions, console)
@@ -82,14 +76,14 @@ def _evaluate(parsed: argparse.Namespace, console: Console) -> None:
         parsed.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
 
-def _export(parsed: argparse.Namespace, console: Console) -> None:
-    from training.commands.train import export_again
+def _export(parsed: argparse.Namespace, console: "Console") -> None:
+    from training.commands.export import export_again
 
     bundle = export_again(parsed.bundle, parsed.data, parsed.formats, console)
     console.print(f"Saved {bundle.path}, digest {bundle.digest}.")
 
 
-def _compare(parsed: argparse.Namespace, console: Console) -> None:
+def _compare(parsed: argparse.Namespace, console: "Console") -> None:
     from training.commands.compare import compare_architectures
     from training.options import overrides
 
@@ -97,116 +91,69 @@ def _compare(parsed: argparse.Namespace, console: Console) -> None:
     compare_architectures(parsed.data, parsed.archs, weights, overrides(parsed), console)
 
 
-def _transfer(parsed: argparse.Namespace, console: Console) -> None:
+def _transfer(parsed: argparse.Namespace, console: "Console") -> None:
     from training.commands.transfer import transfer_table
     from training.config import load_config
     from training.options import overrides
 
-    transfer_table(parsed.data, load_config(parsed.recipe, overrides(parsed)), parsed.scratch_learning_rate, parsed.seeds, console)
+    config = load_config(parsed.recipe, overrides(parsed))
+    transfer_table(parsed.data, config, parsed.scratch_learning_rate, parsed.seeds, console)
 
 
-def _architectures(parsed: argparse.Namespace, console: Console) -> None:
+def _architectures(parsed: argparse.Namespace, console: "Console") -> None:
     from training.commands.compare import list_architectures
 
     list_architectures(parsed.names, parsed.latency, console)
 
 
-def _formats(text: str) -> list[str]:
-    from training.export.conversion import FORMATS
+def _command(name: str, words: str, run: Callable[[argparse.Namespace, "Console"], int | None]) -> Command:
+    """A command whose options are the function of its name in `training.options`, imported when it runs."""
 
-    known = [name for name in FORMATS if name != "openvino"]
-    chosen = [name for name in text.split(",") if name]
-    for name in chosen:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is no format; choose from {', '.join(known)}, joined with commas")
-    return chosen
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        if importlib.util.find_spec("torch") is not None:
+            getattr(importlib.import_module("training.options"), name)(parser)
+        else:  # `run` refuses; until then any arguments will do
+            parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+    def run_it(parsed: argparse.Namespace) -> int | None:
+        if importlib.util.find_spec("torch") is None:
+            raise NotInstalled(
+                f"{name} needs the training packages: `make install`, or pip install 'sightline[training]'."
+            )
+        return run(parsed, _console())
+
+    return Command(name, words, add_options, run_it)
 
 
-def _weights_of(text: str) -> str:
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not ARCH=WEIGHTS, e.g. mobilenet_v2=backbone.safetensors")
-    return text
+def _console() -> Any:
+    from rich.console import Console
+
+    from vision.image import silence_pillow
+
+    silence_pillow()
+    # Output that is no terminal has no width: a table needs none there.
+    return Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def _parser() -> argparse.ArgumentParser:
-    from training.options import add_config_options, add_split_options
+COMMANDS = (
+    _command("train", "train on a folder of labelled images, one folder for each category", _train),
+    _command("scan", "check every file before training; status 1 if there is a problem", _scan),
+    _command("evaluate", "measure a model again, on its own test images or on other data", _evaluate),
+    _command("export", "save the next version of a model with more formats, each checked against torch", _export),
+    _command("compare", "compare backbones on features that are computed once, and recommend one", _compare),
+    _command(
+        "transfer", "compare frozen, fine-tuned and from scratch with the same budget, over several seeds", _transfer
+    ),
+    _command(
+        "architectures", "list networks: parameters, size, cost, published accuracy, latency here", _architectures
+    ),
+    _command("demo", "train the demo: from a shipped backbone to handwritten digits, without a network", _demo),
+)
 
-    parser = argparse.ArgumentParser(prog="python -m training", description="Labelled images in, a bundle out.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="transfer a shipped backbone to handwritten digits; needs no data and no network")
-    demo.add_argument("--out", type=Path, default=Path("models/digits"), help="where the bundle goes (default: models/digits)")
-    demo.add_argument(
-        "--seeds", type=int, choices=range(1, 21), default=5, metavar="1..20", help="for the runs with few labels (default: 5)"
-    )
-    demo.add_argument(
-        "--budget", type=int, choices=range(1, 11), default=1, metavar="1..10", help="times the epochs of every run (default: 1)"
-    )
-    demo.add_argument("--pretrain", action="store_true", help="make the shipped backbone again instead")
-    demo.set_defaults(run=_demo)
-
-    scan = commands.add_parser("scan", help="look into every file before training; status 1 where there is a problem")
-    scan.add_argument("data", type=Path, metavar="DATA", help="one folder of images a category, or train/ val/ test/ with those")
-    scan.add_argument("--report", type=Path, default=Path("data_report.json"), help="where it is written (default: data_report.json)")
-    add_split_options(scan)
-    scan.set_defaults(run=_scan)
-
-    train = commands.add_parser("train", help="train on a folder of labelled images: one folder a category")
-    train.add_argument("data", type=Path, metavar="DATA", help="one folder of images a category, or train/ val/ test/ with those")
-    train.add_argument("--out", type=Path, help="models/NAME; the version below it is chosen, and the run lies in runs/NAME/VERSION")
-    train.add_argument("--resume", action="store_true", help="go on with the unfinished run of this name")
-    train.add_argument(
-        "--workers", type=int, default=1, choices=range(1, 65), metavar="1..64", help="processes, through Ray Train (default: 1)"
-    )
-    train.add_argument(
-        "--cluster", metavar="HOST:PORT", help="of a running Ray cluster for the workers; its machines share DATA and --out (default: here)"
-    )
-    train.add_argument("--formats", type=_formats, default=[], help="int8,pt2,onnx: what the bundle brings beside OpenVINO's float32")
-    train.add_argument("--show-augmentation", type=Path, metavar="FILE.png", help="write a sheet of augmented training images instead")
-    add_config_options(train)
-    train.set_defaults(run=_train)
-
-    evaluate = commands.add_parser("evaluate", help="a bundle's numbers again, to the digit, or on other data")
-    evaluate.add_argument("bundle", type=Path, metavar="BUNDLE", help="models/NAME/VERSION")
-    evaluate.add_argument("data", type=Path, metavar="DATA", help="what it was trained on, or other images of the same categories")
-    evaluate.add_argument("--engine", default="auto", help="auto, as the service takes it; all; or one by name, e.g. openvino-int8")
-    evaluate.add_argument("--part", choices=("train", "val", "test"), default="test", help="of its own data (default: test)")
-    evaluate.add_argument("--predictions", type=Path, metavar="FILE", help="one JSON line an image")
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="every number, by engine")
-    evaluate.set_defaults(run=_evaluate)
-
-    export = commands.add_parser(
-        "export", help="the next version of a bundle, with more formats; each is written only if it passes its gate"
-    )
-    export.add_argument("bundle", type=Path, metavar="BUNDLE", help="models/NAME/VERSION")
-    export.add_argument("data", type=Path, metavar="DATA", help="what it was trained on")
-    export.add_argument("--formats", type=_formats, required=True, help="int8,pt2,onnx")
-    export.set_defaults(run=_export)
-
-    compare = commands.add_parser("compare", help="backbones side by side on features computed once; says which to take")
-    compare.add_argument("data", type=Path, metavar="DATA")
-    compare.add_argument("--archs", type=lambda text: text.split(","), required=True, help="names of architectures, joined with commas")
-    compare.add_argument(
-        "--weights", dest="weights_of", type=_weights_of, action="append", default=[], metavar="ARCH=WEIGHTS", help="else imagenet"
-    )
-    compare.add_argument("--image-px", dest="image_px", metavar="PX", help="side of the square that the networks see")
-    add_split_options(compare)
-    compare.set_defaults(run=_compare)
-
-    transfer = commands.add_parser("transfer", help="frozen, fine-tuned and from scratch with the same budget, over several seeds")
-    transfer.add_argument("data", type=Path, metavar="DATA")
-    transfer.add_argument("--seeds", type=int, choices=range(1, 21), default=3, metavar="1..20", help="default: 3")
-    transfer.add_argument("--scratch-learning-rate", type=float, metavar="RATE", help="what serves best from scratch; else the run's own")
-    add_config_options(transfer)
-    transfer.set_defaults(run=_transfer)
-
-    architectures = commands.add_parser(
-        "architectures", help="what can be trained: parameters, size, cost, published accuracy, latency here"
-    )
-    architectures.add_argument("names", nargs="*", metavar="NAME", help="else those that are featured")
-    architectures.add_argument("--latency", action="store_true", help="measure one image through torch in float32 on this machine")
-    architectures.set_defaults(run=_architectures)
-    return parser
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; see `vision.command_line.run_command`. `scan` gives status 1 if there are problems."""
+    return run_command("python -m training", COMMANDS, arguments)
 
 
 if __name__ == "__main__":

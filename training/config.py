@@ -1,21 +1,21 @@
-"""Every knob of a training run: type, bound, unit. A recipe in TOML plus what the command line overrides; never the environment."""
+"""The settings of a training run: type, bound, unit. They come from a recipe in TOML and the command line, never from the environment."""
 
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from training.data.augmentation import NONE, augmentation
+from training.data.augmentation import NONE as NO_AUGMENTATION
 from training.data.problems import ProblemFiles
 from training.data.splitting import SplitRule
-from training.loop.finetuning import BatchNorm, OptimizerName, Phase
-from training.loop.pretrained import default_preprocessing
-from training.loop.sampling import Balance
-from training.loop.trainer import Precision
-from vision.architectures import architecture
+from training.loop.config import LoopConfig
+from training.loop.finetuning import BatchNorm, Phase
+from training.loop.pretrained import NONE, default_preprocessing
 from vision.architectures.classifier import Classifier
-from vision.errors import SightlineError
+from vision.architectures.registry import architecture
+from vision.bundle.store import Bundle
+from vision.errors import ManifestInvalid, SightlineError
 from vision.preprocessing import Preprocessing
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -27,93 +27,70 @@ class ConfigError(SightlineError):
     code = "config_error"
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(LoopConfig):
     """One training run. The whole of it goes into the bundle's provenance."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
     arch: str = "mobilenet_v2"
-    """A name in the registry of architectures, or another classifier of torchvision."""
-    arch_arguments: dict[str, Any] = {}
-    """What the architecture's function takes beside the number of categories."""
+    """Architecture: a name in the registry, or another classifier of torchvision. `architectures` lists them."""
+    arch_arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """Arguments of the architecture's function, besides the number of categories."""
     weights: str = "none"
-    """A .safetensors file with a pretrained backbone, `imagenet` or another of torchvision's weights, or `none`: from scratch."""
+    """Pretrained backbone: a .safetensors file, `imagenet` or another name of torchvision's weights, or `none` to train from scratch."""
     preprocessing: Preprocessing | None = None
-    """None takes that of the weights, else the architecture's own."""
+    """Resize, crop and normalisation. None takes those of the weights, else the architecture's own."""
     image_px: Annotated[int | None, Field(ge=8, le=2048)] = None
-    """Side of the square that the network sees; the resizing scales with it. None leaves it as it is."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """Of the order, the augmentation and the initial weights; and of the split, where split_seed is not given."""
+    """Side of the square that the network sees, in pixels; the resize scales with it. None keeps the preprocessing's own."""
 
     problem_files: ProblemFiles = "quarantine"
     """Files that cannot be read or contradict each other: `quarantine` leaves them out and names them, `refuse` stops."""
     split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
-    """Of the split alone, so that runs with several seeds can be compared on the same test images."""
+    """Seed of the split alone. Set it to compare runs with several seeds on the same test images."""
     val_share: Annotated[float, Field(ge=0.01, le=0.5)] = 0.15
-    """Share of each category's images that training chooses by, up to chance."""
+    """Share of each category's images used for validation. It holds up to chance."""
     test_share: Annotated[float, Field(ge=0.01, le=0.5)] = 0.15
-    """Share of each category's images that only the final report sees, up to chance."""
+    """Share of each category's images used for the final report only. It holds up to chance."""
     group_by: str | None = None
-    """A regular expression on paths: files with the same match stay in one part."""
-    augmentation: str = "photos"
-    """Names of `training.data.augmentation`, joined with +; applied to training images only."""
-    balance: Balance = "none"
-    """Of categories: `loss` weighs each the same, `sampler` draws each as often."""
+    """Regular expression on paths: files with the same match go into the same part."""
 
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Images a step."""
-    accumulate: Annotated[int, Field(ge=1, le=256)] = 1
-    """Pieces in which a step goes through the network: more need less memory."""
     epochs_frozen: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Phase 1, at most."""
+    """Most epochs with a frozen backbone (phase 1)."""
     epochs_finetuned: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Phase 2, at most; 0 leaves the backbone as it is."""
+    """Most epochs with an unfrozen backbone (phase 2). 0 skips the phase."""
     cache_features: bool | None = None
-    """Phase 0 instead of phase 1: the head on features computed once. None does so where augmentation is off."""
-    optimizer: OptimizerName = "adamw"
-    """See `training.loop.finetuning.make_optimizer`."""
+    """Fit the head on features computed once (phase 0) instead of phase 1. None does so if augmentation is `none`."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Of the head on the frozen backbone, and of everything where there are no weights."""
+    """Learning rate of the head in phase 1, and of the whole network if weights is `none`."""
     finetune_ratio: Annotated[float, Field(ge=10, le=100)] = 10
-    """Phase 2 learns this many times slower."""
+    """In phase 2 the learning rate is divided by this."""
     block_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Phase 2: the rate of a block divided by that of the next one towards the head."""
+    """In phase 2 a block's learning rate is this times the rate of the next block towards the head."""
     unfreeze_blocks: Annotated[int | None, Field(ge=1, le=1000)] = None
-    """How many blocks next to the head learn in phase 2; None means all, unless unfreeze_layers is given."""
+    """Blocks that learn in phase 2, counted from the head. None means all, unless unfreeze_layers is set."""
     unfreeze_layers: Annotated[int | None, Field(ge=1, le=10_000)] = None
-    """How many layers next to the head learn in phase 2, instead of blocks."""
+    """Layers that learn in phase 2, counted from the head, instead of blocks."""
     batch_norm: BatchNorm = "frozen"
-    """Of the unfrozen parts in phase 2: keep it, train its affine parameters, or train it fully."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """On weights only."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target that is spread over all categories."""
-    clip_norm: Annotated[float | None, Field(gt=0, le=1000)] = None
-    """The largest norm of all gradients together; None does not clip."""
-    ema_decay: Annotated[float | None, Field(ge=0, lt=1)] = None
-    """Of the moving average of the weights that is evaluated and kept; None keeps the weights themselves."""
-    precision: Precision = "float32"
-    """Of the forward pass; float16 needs a GPU."""
+    """BatchNorm in the unfrozen parts of phase 2: `frozen`, `affine` trains its parameters, `full` also its statistics."""
 
     monitor: Literal["val_loss", "val_acc@1"] = "val_loss"
-    """What the callbacks choose by."""
+    """The value by which the best epoch is chosen."""
     schedule: Literal["plateau", "cosine"] = "plateau"
-    """`plateau`: the rate is lowered when a phase stands still; `cosine`: it rises and falls by a fixed curve in each phase."""
+    """`plateau` lowers the learning rate when a phase stops improving; `cosine` follows a fixed curve in each phase."""
     stop_patience: Annotated[int, Field(ge=1, le=1000)] = 6
     """Epochs without improvement after which a phase ends."""
     plateau_patience: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Epochs without improvement after which the learning rate is lowered, with `plateau`."""
+    """Epochs without improvement after which `plateau` lowers the learning rate."""
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """What it is then multiplied by."""
+    """Factor by which `plateau` lowers the learning rate."""
     checkpoint_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Also writes a checkpoint after each so many steps of an epoch; 0 only after epochs."""
+    """Also write a checkpoint every this many steps within an epoch. 0 writes one after each epoch only."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         architecture(self.arch)
-        augmentation(self.augmentation)
         if self.val_share + self.test_share > 0.8:
-            raise ValueError(f"val_share + test_share is {self.val_share + self.test_share:.2f}; leave at least 0.2 to learn from.")
+            raise ValueError(
+                f"val_share + test_share is {self.val_share + self.test_share:.2f}; leave at least 0.2 for training."
+            )
         if self.schedule == "plateau" and self.plateau_patience >= self.stop_patience:
             raise ValueError(
                 f"plateau_patience is {self.plateau_patience} and stop_patience {self.stop_patience}; "
@@ -122,9 +99,9 @@ class TrainConfig(BaseModel):
         if self.unfreeze_blocks is not None and self.unfreeze_layers is not None:
             raise ValueError("unfreeze_blocks and unfreeze_layers are both given; give one of them.")
         if self.cache_features and self.weights == NONE:
-            raise ValueError("cache_features is on and weights is 'none'; features of an untrained backbone are worth nothing.")
-        if self.accumulate > self.batch_size:
-            raise ValueError(f"accumulate is {self.accumulate}, but a step has only batch_size={self.batch_size} images.")
+            raise ValueError(
+                "cache_features is on and weights is 'none'; features of an untrained backbone are worth nothing."
+            )
         return self
 
     @property
@@ -139,7 +116,9 @@ class TrainConfig(BaseModel):
     @property
     def split_rule(self) -> SplitRule:
         """What decides which image is in which part."""
-        return SplitRule(self.seed if self.split_seed is None else self.split_seed, self.val_share, self.test_share, self.group_by)
+        return SplitRule(
+            self.seed if self.split_seed is None else self.split_seed, self.val_share, self.test_share, self.group_by
+        )
 
     def phases(self, model: Classifier) -> list[Phase]:
         """What the two phases, or the one from scratch, are for this network."""
@@ -147,7 +126,7 @@ class TrainConfig(BaseModel):
         if self.weights == NONE:
             epochs = self.epochs_frozen + self.epochs_finetuned
             return [Phase("scratch", epochs, self.learning_rate, self.learning_rate, everything, "full")]
-        cached = self.augmentation == NONE if self.cache_features is None else self.cache_features
+        cached = self.augmentation == NO_AUGMENTATION if self.cache_features is None else self.cache_features
         if cached:
             first = Phase("features", 1, self.learning_rate, 0.0, 0, "frozen", cached_features=True)
         else:
@@ -155,7 +134,14 @@ class TrainConfig(BaseModel):
         slow = self.learning_rate / self.finetune_ratio
         blocks = min(self.unfreeze_blocks or everything, everything)
         finetuned = Phase(
-            "fine-tuned", self.epochs_finetuned, slow, slow, blocks, self.batch_norm, self.unfreeze_layers or 0, self.block_decay
+            "fine-tuned",
+            self.epochs_finetuned,
+            slow,
+            slow,
+            blocks,
+            self.batch_norm,
+            self.unfreeze_layers or 0,
+            self.block_decay,
         )
         return [first, finetuned] if self.epochs_finetuned else [first]
 
@@ -185,3 +171,17 @@ def load_config(recipe: str | None, overrides: dict[str, Any]) -> TrainConfig:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"The training configuration cannot be used: {problems}") from error
+
+
+def read_config(bundle: Bundle) -> TrainConfig:
+    """The configuration that a bundle was trained with.
+
+    Raises:
+        ManifestInvalid: this version does not understand it.
+    """
+    try:
+        return TrainConfig.model_validate(bundle.manifest.provenance.config)
+    except ValueError as error:
+        raise ManifestInvalid(
+            "manifest.json", f"provenance.config is no training configuration of this version: {error}"
+        ) from error

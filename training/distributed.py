@@ -19,8 +19,8 @@ from rich.console import Console
 from training.config import TrainConfig
 from training.data.preparation import prepare_data
 from training.fitting import check_precision, choosing_callbacks, default_device, fit, recording_callbacks
-from training.loop.callbacks.model_checkpoint import LAST
 from training.loop.checkpoint import load_checkpoint
+from training.loop.run_folder import LAST
 from training.loop.workers import Workers
 from vision.errors import SightlineError
 
@@ -66,15 +66,30 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, clus
         os.environ.setdefault(name, value)
     if cluster is None:
         # Nothing leaves this machine; and with a token of its own Ray writes none into the home folder.
-        for name, value in {"GLOO_SOCKET_IFNAME": "lo", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+        for name, value in {
+            "GLOO_SOCKET_IFNAME": "lo",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }.items():
             os.environ.setdefault(name, value)
     import ray
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError  # V2's own arguments below
+    from ray.train import (
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )  # V2's own arguments below
     from ray.train.torch import TorchTrainer
 
     if config.weights.endswith(".safetensors"):  # no process need stand where we do
         config = config.model_copy(update={"weights": str(Path(config.weights).resolve())})
-    settings = {"data": str(data.resolve()), "run": str(run.resolve()), "config": config.model_dump_json(), "resume": resume}
+    settings = {
+        "data": str(data.resolve()),
+        "run": str(run.resolve()),
+        "config": config.model_dump_json(),
+        "resume": resume,
+    }
     with (
         tempfile.TemporaryDirectory(prefix="sightline-train-", ignore_cleanup_errors=True) as folder,
         # Ray marks it, and looks for the mark from each process.
@@ -109,7 +124,11 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, clus
         except TrainingFailedError as error:
             failures = getattr(error, "worker_failures", {}).values()
             refusals = [failure for failure in failures if isinstance(failure, SightlineError)]
-            shared = "" if cluster is None else f" Every machine of the cluster must see {settings['data']} and {settings['run']}."
+            shared = (
+                ""
+                if cluster is None
+                else f" Every machine of the cluster must see {settings['data']} and {settings['run']}."
+            )
             raise refusals[0] if refusals else WorkersFailed(f"{error}{shared}") from error
         finally:
             ray.shutdown()
@@ -124,7 +143,9 @@ def _join(cluster: str) -> None:
 
     try:
         host, port = cluster.rsplit(":", 1)
-        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()  # Ray would try for many minutes
+        socket.create_connection(
+            (host, int(port)), timeout=_CONNECT_TIMEOUT_S
+        ).close()  # Ray would try for many minutes
         ray.init(address=cluster, log_to_driver=False, runtime_env={"py_modules": [training, vision]})
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -141,7 +162,9 @@ def _uses_gpus(size: int) -> bool:
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     kind = "GPU" if there.get("GPU") else "CPU"
     if there.get(kind, 0) < size:
-        raise WorkersFailed(f"--workers is {size}, but there are only {there.get(kind, 0):.0f} {kind}s for them; each process has its own.")
+        raise WorkersFailed(
+            f"--workers is {size}, but there are only {there.get(kind, 0):.0f} {kind}s for them; each process has its own."
+        )
     return kind == "GPU"
 
 
@@ -156,16 +179,20 @@ def _loop(settings: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())
     workers = Workers(context.get_world_rank(), context.get_world_size())
     config, run = TrainConfig.model_validate_json(settings["config"]), Path(settings["run"])
-    prepared = prepare_data(Path(settings["data"]), config.split_rule, config.problem_files, config.resolved_preprocessing)
+    prepared = prepare_data(
+        Path(settings["data"]), config.split_rule, config.problem_files, config.resolved_preprocessing
+    )
     callbacks = choosing_callbacks(config)
     if workers.rank == 0:
-        callbacks += recording_callbacks(config, run, Console(soft_wrap=True, markup=False, highlight=False, force_terminal=False))
+        callbacks += recording_callbacks(
+            config, run, Console(soft_wrap=True, markup=False, highlight=False, force_terminal=False)
+        )
     state = load_checkpoint(run / LAST) if settings["resume"] else None
     fit(
         config,
         len(prepared.categories),
-        prepared.part("train"),
-        prepared.part("val"),
+        prepared.train,
+        prepared.val,
         callbacks,
         default_device(),
         resume=state,

@@ -7,8 +7,7 @@ import torch
 from rich.console import Console
 
 from training.config import ConfigError, TrainConfig
-from training.data.augmentation import augmentation
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.loop.callbacks import (
     Callback,
     CSVLogger,
@@ -24,8 +23,8 @@ from training.loop.callbacks import (
 from training.loop.pretrained import load_backbone
 from training.loop.trainer import Trainer
 from training.loop.workers import ALONE, Workers
-from vision.architectures import build_model
 from vision.architectures.classifier import Classifier
+from vision.architectures.registry import build_model
 
 
 def fit(
@@ -51,32 +50,13 @@ def fit(
     _check_input(model, config)
     if resume is None:
         load_backbone(model, config.arch, config.weights)
-    trainer = Trainer(
-        model,
-        config.resolved_preprocessing,
-        train,
-        val,
-        callbacks,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        augmentation=augmentation(config.augmentation),
-        balance=config.balance,
-        optimizer=config.optimizer,
-        weight_decay=config.weight_decay,
-        label_smoothing=config.label_smoothing,
-        clip_norm=config.clip_norm,
-        ema_decay=config.ema_decay,
-        precision=config.precision,
-        seed=config.seed,
-        device=device,
-        workers=workers,
-    )
+    trainer = Trainer(model, config.resolved_preprocessing, train, val, config, callbacks, device, workers)
     trainer.fit(config.phases(model), resume)
     return trainer
 
 
 def check_precision(config: TrainConfig, device: str) -> None:
-    """Does nothing where the device can compute as asked.
+    """Checks that the device can compute in the configured precision.
 
     Raises:
         ConfigError: it cannot.

@@ -36,15 +36,27 @@ def _named(rows: Sequence[Sequence[float]], does: str, divisor: float = 1.0) -> 
 
 FILTERS: Mapping[str, NamedFilter] = {
     "identity": _named([[0, 0, 0], [0, 1, 0], [0, 0, 0]], "Leaves the image as it is."),
-    "vertical_edge": _named([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]], "Answers where brightness changes from left to right."),
-    "horizontal_edge": _named([[-1, -1, -1], [0, 0, 0], [1, 1, 1]], "Answers where brightness changes from top to bottom."),
-    "sobel_x": _named([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "Measures the change from left to right, smoothed along the edge."),
-    "sobel_y": _named([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], "Measures the change from top to bottom, smoothed along the edge."),
-    "laplacian": _named([[0, 1, 0], [1, -4, 1], [0, 1, 0]], "Answers to fine detail in every direction and is zero on even areas."),
+    "vertical_edge": _named(
+        [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]], "Answers where brightness changes from left to right."
+    ),
+    "horizontal_edge": _named(
+        [[-1, -1, -1], [0, 0, 0], [1, 1, 1]], "Answers where brightness changes from top to bottom."
+    ),
+    "sobel_x": _named(
+        [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "Measures the change from left to right, smoothed along the edge."
+    ),
+    "sobel_y": _named(
+        [[-1, -2, -1], [0, 0, 0], [1, 2, 1]], "Measures the change from top to bottom, smoothed along the edge."
+    ),
+    "laplacian": _named(
+        [[0, 1, 0], [1, -4, 1], [0, 1, 0]], "Answers to fine detail in every direction and is zero on even areas."
+    ),
     "sharpen": _named([[0, -1, 0], [-1, 5, -1], [0, -1, 0]], "Adds an image's fine detail to it once more."),
     "box_blur": _named([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "Replaces each pixel by the mean of its neighbourhood.", 9),
     "gaussian_blur": _named([[1, 2, 1], [2, 4, 2], [1, 2, 1]], "Blurs, with the near neighbours weighing more.", 16),
-    "emboss": _named([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], "Lights the image from one corner, so that edges look raised."),
+    "emboss": _named(
+        [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], "Lights the image from one corner, so that edges look raised."
+    ),
 }
 
 
@@ -84,7 +96,9 @@ def parameter_count(kernel_px: int, in_channels: int, out_channels: int, bias: b
     return out_channels * (kernel_px * kernel_px * in_channels + int(bias))
 
 
-def conv2d(images: Array, kernels: Array, bias: Array | None = None, stride: int = 1, padding: Padding = "valid") -> Array:
+def conv2d(
+    images: Array, kernels: Array, bias: Array | None = None, stride: int = 1, padding: Padding = "valid"
+) -> Array:
     """(C, H, W) with kernels (F, C, kh, kw) and bias (F,) → (F, H', W').
 
     Raises:
@@ -124,7 +138,14 @@ def _windows(images: Array, kernel: tuple[int, ...], stride: int, padding: Paddi
     """(C, H, W) → (C, H', W', kh, kw)."""
     sizes = [output_size(side, px, stride, padding) for side, px in zip(images.shape[1:], kernel, strict=True)]
     if padding == "same":
-        missing = [max(0, (count - 1) * stride + px - side) for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)]
+        missing = [
+            max(0, (count - 1) * stride + px - side)
+            for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)
+        ]
         # The odd pixel goes to the end, as in TensorFlow's SAME.
-        images = np.pad(images.astype(np.float64), [(0, 0), *((total // 2, total - total // 2) for total in missing)], constant_values=fill)
+        images = np.pad(
+            images.astype(np.float64),
+            [(0, 0), *((total // 2, total - total // 2) for total in missing)],
+            constant_values=fill,
+        )
     return np.lib.stride_tricks.sliding_window_view(images, kernel, axis=(1, 2))[:, ::stride, ::stride]

@@ -1,4 +1,4 @@
-"""The only decoder: bytes → upright RGB uint8 (H, W, 3), within limits.
+"""The only decoder: bytes → upright RGB uint8 (H, W, 3) and the file's format, within limits.
 
 What a file is, is decided by its first bytes, never by a name or a header. Knows nothing of models or of HTTP; importing
 it imports no torch. Colour profiles are ignored on purpose: CMYK is turned to RGB by Pillow's plain formula.
@@ -8,13 +8,22 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageFile
 
-from vision.errors import CorruptImage, EmptyImage, NotAnImage, TooManyBytes, TooManyPixels, TruncatedImage, UnsupportedFormat
+from vision.errors import (
+    CorruptImage,
+    EmptyImage,
+    NotAnImage,
+    TooManyBytes,
+    TooManyPixels,
+    TruncatedImage,
+    UnsupportedFormat,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -66,10 +75,26 @@ class DecodeLimits:
     max_side_px: int = 10_000
 
     def __post_init__(self) -> None:
-        for name, low, high in (("max_bytes", 1024, 256 * 2**20), ("max_pixels", 1, 89_478_485), ("max_side_px", 1, 65_535)):
+        for name, low, high in (
+            ("max_bytes", 1024, 256 * 2**20),
+            ("max_pixels", 1, 89_478_485),
+            ("max_side_px", 1, 65_535),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"DecodeLimits.{name} is {value}; it must lie between {low} and {high}.")
+
+
+class DecodedImage(NamedTuple):
+    """What `decode` returns.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB, upright.
+        format: the file format, one of FORMATS.
+    """
+
+    pixels: Pixels
+    format: str
 
 
 @dataclass(frozen=True)
@@ -90,12 +115,10 @@ class StoredFacts:
     """What `stored_facts` reports of an encoded image.
 
     Attributes:
-        format: one of FORMATS.
         mode: Pillow's name of the stored pixels, e.g. RGB, L, CMYK, P, RGBA, I;16.
         orientation: of the EXIF tag, 1 to 8; 1 is upright, and what an image without a readable tag has.
     """
 
-    format: str
     mode: str
     orientation: int
 
@@ -116,12 +139,16 @@ def sniff_format(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     # "BM" alone is two letters of text; the size of the header that follows tells a bitmap.
-    if data[:2] == b"BM" and len(data) >= 18 and int.from_bytes(data[14:18], "little") in (12, 40, 52, 56, 64, 108, 124):
+    if (
+        data[:2] == b"BM"
+        and len(data) >= 18
+        and int.from_bytes(data[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    ):
         return "BMP"
     return None
 
 
-def decode(data: bytes, limits: DecodeLimits) -> Pixels:
+def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
     """Decodes one image; animations give their first frame.
 
     EXIF orientation is applied (a malformed tag is ignored), transparency is laid over white, and palette, 1-bit,
@@ -130,9 +157,6 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
     Args:
         data: an encoded JPEG, PNG, WebP, GIF or BMP.
         limits: checked against the header, before any pixel is allocated.
-
-    Returns:
-        uint8 (H, W, 3), RGB, upright.
 
     Raises:
         ImageError: one of its seven kinds; see `vision.errors`.
@@ -144,18 +168,8 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
     file_format = sniff_format(data)
     if file_format is None:
         raise _refusal(data)
-    if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
-        _check_size(_webp_size(data), limits)
     try:
-        if file_format == "JPEG" and (pixels := _plain_jpeg(data, limits)) is not None:
-            return pixels
-        if file_format == "PNG":
-            _verify_png(data, limits)
-        with Image.open(io.BytesIO(data), formats=[file_format]) as image:
-            _check_size(image.size, limits)
-            _fit_transparency(image)
-            image.load()
-            return _to_rgb(_upright(image))
+        return DecodedImage(_pixels(data, file_format, limits), file_format)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
     except (TooManyPixels, MemoryError):
@@ -163,7 +177,9 @@ def decode(data: bytes, limits: DecodeLimits) -> Pixels:
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes; all of it means the same.
         if _is_cut(data, file_format):
             raise TruncatedImage(f"The {file_format} file ends too early; send all of its bytes.") from error
-        raise CorruptImage(f"The {file_format} file cannot be decoded; open it in a viewer and save it again.") from error
+        raise CorruptImage(
+            f"The {file_format} file cannot be decoded; open it in a viewer and save it again."
+        ) from error
 
 
 def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
@@ -193,7 +209,22 @@ def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
 def stored_facts(data: bytes) -> StoredFacts:
     """How an image that `decode` accepts is stored: what decoding makes equal. Reads the header only."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return StoredFacts(sniff_format(data) or "", image.mode, _orientation(image))  # Pillow calls some JPEGs MPO
+        return StoredFacts(image.mode, _orientation(image))
+
+
+def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
+    """Upright RGB; raises whatever Pillow raises."""
+    if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
+        _check_size(_webp_size(data), limits)
+    if file_format == "JPEG" and (pixels := _plain_jpeg(data, limits)) is not None:
+        return pixels
+    if file_format == "PNG":
+        _verify_png(data, limits)
+    with Image.open(io.BytesIO(data), formats=[file_format]) as image:
+        _check_size(image.size, limits)
+        _fit_transparency(image)
+        image.load()
+        return _to_rgb(_upright(image))
 
 
 def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:

@@ -62,35 +62,61 @@ class Preprocessing(BaseModel):
     def _consistent(self) -> Self:
         for name, values, low, high in (("mean", self.mean, -1.0, 1.0), ("std", self.std, 0.001, 10.0)):
             if len(values) != self.channels:
-                raise ValueError(f"{name} has {len(values)} values; with channels={self.channels} it must have {self.channels}.")
+                raise ValueError(
+                    f"{name} has {len(values)} values; with channels={self.channels} it must have {self.channels}."
+                )
             if not all(low <= value <= high for value in values):
                 raise ValueError(f"{name} is {values}; every value must lie between {low} and {high}.")
         if self.policy == "pad" and self.resize_px > self.crop_px:
-            raise ValueError(f"resize_px is {self.resize_px}; with policy='pad' it may be at most crop_px={self.crop_px}.")
+            raise ValueError(
+                f"resize_px is {self.resize_px}; with policy='pad' it may be at most crop_px={self.crop_px}."
+            )
         if self.policy != "pad" and self.resize_px < self.crop_px:
-            raise ValueError(f"resize_px is {self.resize_px}; with policy={self.policy!r} it must be at least crop_px={self.crop_px}.")
+            raise ValueError(
+                f"resize_px is {self.resize_px}; with policy={self.policy!r} it must be at least crop_px={self.crop_px}."
+            )
         if self.interpolation == "bicubic" and not self.antialias:
-            raise ValueError("antialias=False is defined for 'nearest' and 'bilinear'; use one of them, or antialias=True.")
+            raise ValueError(
+                "antialias=False is defined for 'nearest' and 'bilinear'; use one of them, or antialias=True."
+            )
         return self
 
     @classmethod
     def imagenet(cls, resize_px: int = 256, crop_px: int = 224, **overrides: Any) -> Self:
         """As torchvision's ImageNet weights want it: the middle of the image, RGB, ImageNet's mean and std."""
-        fields = {"policy": "crop", "resize_px": resize_px, "crop_px": crop_px, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        fields = {
+            "policy": "crop",
+            "resize_px": resize_px,
+            "crop_px": crop_px,
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+        }
         return cls.model_validate(fields | overrides)
 
     @classmethod
     def zero_one(cls, side_px: int, **overrides: Any) -> Self:
         """Squashed to a square, values in [0, 1]."""
         channels = overrides.get("channels", 3)
-        fields = {"policy": "squash", "resize_px": side_px, "crop_px": side_px, "mean": (0.0,) * channels, "std": (1.0,) * channels}
+        fields = {
+            "policy": "squash",
+            "resize_px": side_px,
+            "crop_px": side_px,
+            "mean": (0.0,) * channels,
+            "std": (1.0,) * channels,
+        }
         return cls.model_validate(fields | overrides)
 
     @classmethod
     def minus_one_one(cls, side_px: int, **overrides: Any) -> Self:
         """Squashed to a square, values in [-1, 1]."""
         channels = overrides.get("channels", 3)
-        fields = {"policy": "squash", "resize_px": side_px, "crop_px": side_px, "mean": (0.5,) * channels, "std": (0.5,) * channels}
+        fields = {
+            "policy": "squash",
+            "resize_px": side_px,
+            "crop_px": side_px,
+            "mean": (0.5,) * channels,
+            "std": (0.5,) * channels,
+        }
         return cls.model_validate(fields | overrides)
 
     @property
@@ -118,7 +144,9 @@ class Preprocessing(BaseModel):
 
     def normalise(self, images: Pixels) -> npt.NDArray[np.float32]:
         """The normalisation, by reference: (N, H, W, C) uint8 → (N, C, H, W) float32."""
-        values = (images.astype(np.float32) * np.float32(self.scale) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        values = (images.astype(np.float32) * np.float32(self.scale) - np.array(self.mean, np.float32)) / np.array(
+            self.std, np.float32
+        )
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
     def describe(self) -> str:
@@ -145,7 +173,9 @@ class Preprocessing(BaseModel):
         left, top = corner
         if self.policy == "pad":
             square = Image.new(
-                picture.mode, (self.crop_px, self.crop_px), (self.fill,) * self.channels if self.channels == 3 else self.fill
+                picture.mode,
+                (self.crop_px, self.crop_px),
+                (self.fill,) * self.channels if self.channels == 3 else self.fill,
             )
             square.paste(picture, (-left, -top))
             return square

@@ -37,8 +37,12 @@ def _dashboard(dashboard: Dashboard) -> dict[str, Any]:
         "editable": False,
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
-        "links": [{"type": "dashboards", "tags": ["sightline"], "title": "Sightline", "asDropdown": False, "keepTime": True}],
-        "templating": {"list": [{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}]},
+        "links": [
+            {"type": "dashboards", "tags": ["sightline"], "title": "Sightline", "asDropdown": False, "keepTime": True}
+        ],
+        "templating": {
+            "list": [{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}]
+        },
         "annotations": {"list": []},
         "panels": list(_panels(dashboard)),
     }
@@ -48,7 +52,13 @@ def _panels(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
     number, top = 0, 0
     for title, row in dashboard.rows.items():
         number += 1
-        yield {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": {"x": 0, "y": top, "w": _COLUMNS, "h": 1}}
+        yield {
+            "id": number,
+            "type": "row",
+            "title": title,
+            "collapsed": False,
+            "gridPos": {"x": 0, "y": top, "w": _COLUMNS, "h": 1},
+        }
         top += 1
         width, height = _COLUMNS // len(row), max(_HEIGHTS.get(panel.kind, _HEIGHT) for panel in row)
         for index, panel in enumerate(row):

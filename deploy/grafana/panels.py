@@ -47,7 +47,10 @@ _SERVED = 'sum(rate(sightline_images_total{outcome="ok"}' + _RATE + "))"
 
 
 def _quantiles(name: str, labels: str = "", by: str = "") -> dict[str, str]:
-    return {f"p{share}": f"histogram_quantile(0.{share}, sum by (le{by}) (rate({name}_bucket{labels}{_RATE})))" for share in (50, 95, 99)}
+    return {
+        f"p{share}": f"histogram_quantile(0.{share}, sum by (le{by}) (rate({name}_bucket{labels}{_RATE})))"
+        for share in (50, 95, 99)
+    }
 
 
 OVERVIEW = Dashboard(
@@ -80,14 +83,20 @@ OVERVIEW = Dashboard(
                 "timeseries",
                 "none",
                 "1 uses the budget up in exactly 30 days; 14.4 over an hour wakes somebody.",
-                {"over 5 minutes": "sightline:errors:ratio_rate5m / 0.001", "over an hour": "sightline:errors:ratio_rate1h / 0.001"},
+                {
+                    "over 5 minutes": "sightline:errors:ratio_rate5m / 0.001",
+                    "over an hour": "sightline:errors:ratio_rate1h / 0.001",
+                },
             ),
             Panel(
                 "Latency budget burnt, times its rate",
                 "timeseries",
                 "none",
                 "As for errors: the budget is 1 % of the answers beyond 250 ms.",
-                {"over 5 minutes": "sightline:slow:ratio_rate5m / 0.01", "over an hour": "sightline:slow:ratio_rate1h / 0.01"},
+                {
+                    "over 5 minutes": "sightline:slow:ratio_rate5m / 0.01",
+                    "over an hour": "sightline:slow:ratio_rate1h / 0.01",
+                },
             ),
         ),
         "Traffic": (
@@ -169,23 +178,27 @@ INFERENCE = Dashboard(
                 "timeseries",
                 "s",
                 "Exact means, added up: what one answered image costs in each stage, whole batches divided among their images.",
-                {"{{stage}}": f"sum by (stage) (rate(sightline_stage_seconds_sum{_RATE})) / on () group_left {_SERVED}"},
+                {
+                    "{{stage}}": f"sum by (stage) (rate(sightline_stage_seconds_sum{_RATE})) / on () group_left {_SERVED}"
+                },
                 stacked=True,
             ),
             Panel(
                 "p95 by stage",
                 "timeseries",
                 "s",
-                "Read once a request, decode, preprocess and queue_wait once an image, inference and postprocess once a batch.",
-                {"{{stage}}": f"histogram_quantile(0.95, sum by (stage, le) (rate(sightline_stage_seconds_bucket{_RATE})))"},
+                "Read once a request, decode, preprocess and queue once an image, inference and postprocess once a batch.",
+                {
+                    "{{stage}}": f"histogram_quantile(0.95, sum by (stage, le) (rate(sightline_stage_seconds_bucket{_RATE})))"
+                },
             ),
             Panel(
                 "Share of time spent waiting",
                 "timeseries",
                 "percentunit",
-                "Of all stages' seconds those in queue_wait. Over a half means more load than the machine does.",
+                "Of all stages' seconds those in queue. Over a half means more load than the machine does.",
                 {
-                    "queue_wait": f'sum(rate(sightline_stage_seconds_sum{{stage="queue_wait"}}{_RATE}))'
+                    "queue": f'sum(rate(sightline_stage_seconds_sum{{stage="queue"}}{_RATE}))'
                     f" / sum(rate(sightline_stage_seconds_sum{_RATE}))"
                 },
             ),
@@ -214,7 +227,13 @@ INFERENCE = Dashboard(
             ),
         ),
         "Saturation": (
-            Panel("CPU", "timeseries", "percent", "All cores together, 0 to 100.", {"CPU": "avg(ray_node_cpu_utilization)"}),
+            Panel(
+                "CPU",
+                "timeseries",
+                "percent",
+                "All cores together, 0 to 100.",
+                {"CPU": "avg(ray_node_cpu_utilization)"},
+            ),
             Panel(
                 "Memory of the machine",
                 "timeseries",
@@ -270,7 +289,9 @@ DATA = Dashboard(
                 "timeseries",
                 "percentunit",
                 "Over 5 % opens a ticket.",
-                {"share": f"sum(rate(sightline_decode_failures_total{_RATE})) / sum(rate(sightline_images_total{_RATE}))"},
+                {
+                    "share": f"sum(rate(sightline_decode_failures_total{_RATE})) / sum(rate(sightline_images_total{_RATE}))"
+                },
             ),
             Panel(
                 "Formats",
@@ -325,7 +346,9 @@ DATA = Dashboard(
                 "bargauge",
                 "percentunit",
                 "The 10 labels that have moved most since the model was made; below 0 is rarer.",
-                {"{{label}}": "topk(10, abs(sightline:label_share:1h - on (label) max by (label) (sightline_reference_share)))"},
+                {
+                    "{{label}}": "topk(10, abs(sightline:label_share:1h - on (label) max by (label) (sightline_reference_share)))"
+                },
             ),
             Panel(
                 "Drift",

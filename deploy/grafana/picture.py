@@ -73,7 +73,11 @@ class _Range:
 
 
 def _draw_lines(axes: Any, panel: Panel, data: _Range) -> None:
-    lines = [(_legend(name, labels), at, values) for name, query in panel.queries.items() for labels, at, values in data.series(query)]
+    lines = [
+        (_legend(name, labels), at, values)
+        for name, query in panel.queries.items()
+        for labels, at, values in data.series(query)
+    ]
     if panel.stacked and lines:
         times = sorted({moment for _, at, _ in lines for moment in at})
         rows = [[dict(zip(at, values, strict=True)).get(moment, 0.0) for moment in times] for _, at, values in lines]
@@ -106,7 +110,9 @@ def _draw_table(axes: Any, panel: Panel, data: _Range) -> None:
 
 
 def _draw_bars(axes: Any, panel: Panel, data: _Range) -> None:
-    bars = [(_legend(name, labels), value) for name, query in panel.queries.items() for labels, value in data.now(query)]
+    bars = [
+        (_legend(name, labels), value) for name, query in panel.queries.items() for labels, value in data.now(query)
+    ]
     axes.barh([name for name, _ in bars], [value for _, value in bars])
     axes.invert_yaxis()
 
@@ -134,4 +140,10 @@ def _legend(text: str, labels: dict[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], "")[:40], text)
 
 
-_DRAWN = {"timeseries": _draw_lines, "stat": _draw_number, "table": _draw_table, "bargauge": _draw_bars, "heatmap": _draw_heatmap}
+_DRAWN = {
+    "timeseries": _draw_lines,
+    "stat": _draw_number,
+    "table": _draw_table,
+    "bargauge": _draw_bars,
+    "heatmap": _draw_heatmap,
+}

@@ -51,7 +51,9 @@ def main() -> None:
     for peer in dict.fromkeys(one.peer for one in chosen if one.peer):
         _install(peer, console)
     corpus = photos(parsed.photos)
-    console.print(f"{len(corpus)} photos, {sum(map(len, corpus.values())) / len(corpus) / 1024:.0f} KiB each in the mean")
+    console.print(
+        f"{len(corpus)} photos, {sum(map(len, corpus.values())) / len(corpus) / 1024:.0f} KiB each in the mean"
+    )
     report: dict[str, Any] = {
         "machine": machine(),
         "commit": commit(),
@@ -59,7 +61,9 @@ def main() -> None:
     }
     for arch in parsed.archs:
         network = prepare(arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console)
-        rounds = [_round(chosen, network, list(corpus.values()), parsed, number, console) for number in range(parsed.rounds)]
+        rounds = [
+            _round(chosen, network, list(corpus.values()), parsed, number, console) for number in range(parsed.rounds)
+        ]
         report[arch] = _summary(rounds)
         console.print(_table(arch, report[arch]))
     if parsed.json:
@@ -70,16 +74,27 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.bench", description=__doc__)
     parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
-    parser.add_argument("--archs", type=lambda text: text.split(","), default=["mobilenet_v2", "resnet50"], help="joined with commas")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="names of contenders, joined with commas; the ceiling always")
+    parser.add_argument(
+        "--archs", type=lambda text: text.split(","), default=["mobilenet_v2", "resnet50"], help="joined with commas"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), help="names of contenders, joined with commas; the ceiling always"
+    )
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="1..20", help="default: 3")
-    parser.add_argument("--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="a measurement (default: 8)")
+    parser.add_argument(
+        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="a measurement (default: 8)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="every number")
     return parser.parse_args()
 
 
 def _round(
-    chosen: list[Contender], network: Network, corpus: list[bytes], parsed: argparse.Namespace, number: int, console: Console
+    chosen: list[Contender],
+    network: Network,
+    corpus: list[bytes],
+    parsed: argparse.Namespace,
+    number: int,
+    console: Console,
 ) -> dict[str, dict[str, Any]]:
     """One measurement of everybody, in another order each time."""
     order = random.Random(number).sample(chosen, len(chosen))
@@ -97,7 +112,9 @@ def _round(
     return results
 
 
-def _measure(contender: Contender, network: Network, corpus: list[bytes], seconds: int, ceiling: Ceiling) -> dict[str, Any]:
+def _measure(
+    contender: Contender, network: Network, corpus: list[bytes], seconds: int, ceiling: Ceiling
+) -> dict[str, Any]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
     environment |= {"BENCH_MODEL": str(network.folder), "BENCH_BUNDLE": str(network.bundle)}
@@ -182,7 +199,9 @@ def _install(peer: str, console: Console) -> None:
         return
     console.print(f"Installing {peer}…")
     uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--allow-existing", str(folder / ".venv"), "--python", sys.executable], check=True)
+    subprocess.run(
+        [uv, "venv", "--quiet", "--allow-existing", str(folder / ".venv"), "--python", sys.executable], check=True
+    )
     subprocess.run([uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(lock)], check=True)
     if any(folder.glob("*_with_engine.py")):
         own = ["--no-deps", "--no-build-isolation-package", "sightline", "--editable", str(ROOT)]
@@ -201,7 +220,8 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any
             continue
         # What is no number, such as an engine's name, is the same in every round.
         summary[name] = {
-            key: statistics.median(one[key] for one in got) if isinstance(value, int | float) else value for key, value in got[0].items()
+            key: statistics.median(one[key] for one in got) if isinstance(value, int | float) else value
+            for key, value in got[0].items()
         }
         if name != "ceiling":
             summary[name]["of_ceiling"] = _spread(map(_share, got))
@@ -242,7 +262,14 @@ def _table(arch: str, summary: dict[str, dict[str, Any]]) -> Table:
             table.add_row(name, "failed")
         elif name == "ceiling":
             table.add_row(
-                name, f"{1000 / row['single_ms']:.0f}", "", f"{row['rate']:.0f}", f"{row['single_ms']:.2f}", "", "", f"{row['cpu_ms']:.2f}"
+                name,
+                f"{1000 / row['single_ms']:.0f}",
+                "",
+                f"{row['rate']:.0f}",
+                f"{row['single_ms']:.2f}",
+                "",
+                "",
+                f"{row['cpu_ms']:.2f}",
             )
         else:
             ratio = row.get("sightline_is")
@@ -282,7 +309,9 @@ def free_port() -> int:
 
 def machine() -> str:
     """In words."""
-    model = next((line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    model = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
     return f"{len(os.sched_getaffinity(0))} cores of {model}, {platform.platform()}, Python {platform.python_version()}"
 
 

@@ -71,15 +71,24 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.capacity", description=__doc__)
-    parser.add_argument("--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)")
+    parser.add_argument(
+        "--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)"
+    )
     parser.add_argument("--metrics-url", help="of its metrics, needed with --url")
     parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
     parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
-    parser.add_argument("--p99-ms", type=float, default=250.0, help="the bound (default: 250, that of the latency objective)")
     parser.add_argument(
-        "--requests", type=int, default=10_500, help="of a confirmation (default: 10,500: p99 to 0.25 % at 99 % confidence)"
+        "--p99-ms", type=float, default=250.0, help="the bound (default: 250, that of the latency objective)"
     )
-    parser.add_argument("--trial-s", type=float, default=15.0, help="seconds of a trial of the search and of a rate of the picture")
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=10_500,
+        help="of a confirmation (default: 10,500: p99 to 0.25 % at 99 % confidence)",
+    )
+    parser.add_argument(
+        "--trial-s", type=float, default=15.0, help="seconds of a trial of the search and of a rate of the picture"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parsed = parser.parse_args()
@@ -145,7 +154,10 @@ def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, c
 
 
 def search(
-    throughput: float, borne: Callable[[float], bool], confirm: Callable[[float], Measured], holds: Callable[[Measured], bool]
+    throughput: float,
+    borne: Callable[[float], bool],
+    confirm: Callable[[float], Measured],
+    holds: Callable[[Measured], bool],
 ) -> tuple[float, list[Measured]]:
     """The highest rate that is borne and confirmed, and what confirmed it.
 
@@ -173,12 +185,16 @@ def search(
         else:
             return rate, confirmations
         rate *= _STEP_DOWN
-    raise RuntimeError(f"Not even {0.1 * throughput:.1f} requests/s are borne, a tenth of the closed loop's; see the lines above.")
+    raise RuntimeError(
+        f"Not even {0.1 * throughput:.1f} requests/s are borne, a tenth of the closed loop's; see the lines above."
+    )
 
 
 def _borne(found: Measured, p99_ms: float) -> bool:
     if found.late_ms > _LATE * p99_ms and found.percentile(99) <= p99_ms:
-        raise RuntimeError(f"The client sends {found.late_ms:.0f} ms late, so it measures itself; use a machine with more cores.")
+        raise RuntimeError(
+            f"The client sends {found.late_ms:.0f} ms late, so it measures itself; use a machine with more cores."
+        )
     return found.failed == 0 and found.percentile(99) <= p99_ms
 
 
@@ -265,7 +281,9 @@ def plot(report: dict[str, Any], file: Path) -> None:
     rates.set_title("answered, requests/s")
     rates.legend()
     for percentile in ("p50_ms", "p99_ms"):
-        latency.plot(offered, [one[percentile] for one in report["sweep"]], marker="o", label=percentile.removesuffix("_ms"))
+        latency.plot(
+            offered, [one[percentile] for one in report["sweep"]], marker="o", label=percentile.removesuffix("_ms")
+        )
     latency.axhline(report["p99_bound_ms"], linestyle=":", color="gray", label="bound of p99")
     latency.set_yscale("log")
     latency.set_title("from due to answered, ms")

@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from vision.bundle.store import load_bundle
-from vision.engines import ServingEngine, load_engine, warm
+from vision.engines.engine import ServingEngine
+from vision.engines.selection import load_engine, warm
 from vision.image import DecodeLimits, decode
 
 _LIMITS = DecodeLimits()
@@ -57,7 +58,9 @@ class Ceiling:
         self.facts = self._answer()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.communicate()  # its standard input ends, and so does it
         self._folder.cleanup()
 
@@ -82,7 +85,9 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
     parsed = parser.parse_args()
-    photos = [file.read_bytes() for file in sorted(parsed.photos.iterdir(), key=lambda file: (len(file.name), file.name))]
+    photos = [
+        file.read_bytes() for file in sorted(parsed.photos.iterdir(), key=lambda file: (len(file.name), file.name))
+    ]
     bundle, cores = load_bundle(parsed.bundle), len(os.sched_getaffinity(0))
     engine = load_engine(bundle, "auto", cores, _LIMITS, streams=cores)
     warm(engine, bundle.manifest.preprocessing.shape, max(_BATCHES))
@@ -96,7 +101,7 @@ def main() -> None:
 
 
 def _classify(engine: ServingEngine, batch: list[bytes]) -> None:
-    engine.infer_prepared([engine.prepare(decode(photo, _LIMITS)) for photo in batch])
+    engine.infer_prepared([engine.prepare(decode(photo, _LIMITS).pixels) for photo in batch])
 
 
 def _single(engine: ServingEngine, photos: list[bytes]) -> float:
@@ -110,7 +115,9 @@ def _single(engine: ServingEngine, photos: list[bytes]) -> float:
     raise AssertionError("cycle ends only where there are no photos")
 
 
-def _throughput(engine: ServingEngine, photos: list[bytes], size: int, threads: int, seconds: float) -> tuple[float, float]:
+def _throughput(
+    engine: ServingEngine, photos: list[bytes], size: int, threads: int, seconds: float
+) -> tuple[float, float]:
     counts = [0] * threads
     end = time.perf_counter() + seconds
 

@@ -89,7 +89,16 @@ def _script(*path: str) -> str:
 
 
 def _uvicorn(module: str) -> Callable[[int, Network], list[str]]:
-    return lambda port, network: ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log", module]
+    return lambda port, network: [
+        "-m",
+        "uvicorn",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-access-log",
+        module,
+    ]
 
 
 def _sightline_environment(port: int, network: Network) -> dict[str, str]:
@@ -108,7 +117,12 @@ SIGHTLINE = Contender(
 CONTENDERS = (
     SIGHTLINE,
     Contender(
-        "LitServe", "litserve", lambda port, network: [_script("litserve", "server.py"), str(port)], "/predict", BASE64_JSON, _predictions
+        "LitServe",
+        "litserve",
+        lambda port, network: [_script("litserve", "server.py"), str(port)],
+        "/predict",
+        BASE64_JSON,
+        _predictions,
     ),
     Contender(
         "LitServe with our engine",
@@ -121,7 +135,16 @@ CONTENDERS = (
     Contender(
         "BentoML",
         "bentoml",
-        lambda port, network: ["-m", "bentoml", "serve", "service:Classifier", "--host", "127.0.0.1", "--port", str(port)],
+        lambda port, network: [
+            "-m",
+            "bentoml",
+            "serve",
+            "service:Classifier",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         "/classify",
         MULTIPART,
         _pairs,
@@ -149,8 +172,15 @@ CONTENDERS = (
         },
     ),
     Contender("FastAPI + torch", "fastapi", _uvicorn("server:app"), "/classify", MULTIPART, _predictions),
-    Contender("FastAPI with our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions),
     Contender(
-        "textbook Ray Serve", "rayserve", lambda port, network: [_script("rayserve", "app.py"), str(port)], "/classify", RAW, _predictions
+        "FastAPI with our engine", "fastapi", _uvicorn("server_with_engine:app"), "/classify", MULTIPART, _predictions
+    ),
+    Contender(
+        "textbook Ray Serve",
+        "rayserve",
+        lambda port, network: [_script("rayserve", "app.py"), str(port)],
+        "/classify",
+        RAW,
+        _predictions,
     ),
 )

@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 
 CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "edge" / "haproxy.cfg"
 _START_S = 10.0
 
 
 @contextlib.contextmanager
-def haproxy(folder: Path, backends: Iterable[tuple[str, str]], up: bool = True, **variables: str | int) -> Iterator[int]:
+def haproxy(
+    folder: Path, backends: Iterable[tuple[str, str]], up: bool = True, **variables: str | int
+) -> Iterator[int]:
     """Its port while the block runs; it listens on loopback only.
 
     Args:
@@ -61,7 +63,10 @@ def _program() -> str:
 
 
 def _says(port: int, status: int) -> bool:
-    with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection,
+    ):
         connection.request("GET", "/health")
         return connection.getresponse().status == status
     return False

@@ -12,10 +12,10 @@ from torch import nn
 from torchvision import models
 
 from loadtests.bench.teaching import teach
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.export.composition import Evidence, compose_bundle
-from vision.architectures import build_model
 from vision.architectures.classifier import Classifier
+from vision.architectures.registry import build_model
 from vision.bundle.manifest import ArchitectureEntry
 from vision.bundle.store import save_bundle
 from vision.engines.servable import Normalisation, Servable
@@ -57,13 +57,15 @@ def prepare(arch: str, photos: dict[str, bytes], cache: Path, console: Console) 
         files.append(folder / "photos" / name)
         files[-1].parent.mkdir(exist_ok=True)
         files[-1].write_bytes(data)
-    images = np.stack([PREPROCESSING.apply(decode(data, DecodeLimits())) for data in photos.values()])
+    images = np.stack([PREPROCESSING.apply(decode(data, DecodeLimits()).pixels) for data in photos.values()])
     model = _fitted(arch, images)
     categories = [f"photo {index}" if index < len(images) else f"class {index}" for index in range(CLASSES)]
     save_file(_by_torchvisions_names(model, arch), folder / "network.safetensors")
     (folder / "network.json").write_text(json.dumps({"arch": arch, "labels": categories}))
     with torch.inference_mode():
-        scores = torch.cat([Servable(model, PREPROCESSING)(torch.from_numpy(image[None])) for image in images]).softmax(1)
+        scores = torch.cat([Servable(model, PREPROCESSING)(torch.from_numpy(image[None])) for image in images]).softmax(
+            1
+        )
     best = [[categories[int(row.argmax())], float(row.max())] for row in scores]
     (folder / "expected.json").write_text(json.dumps(best))
     labels = scores.argmax(1).numpy()

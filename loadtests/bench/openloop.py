@@ -50,7 +50,11 @@ class Measured:
 
     def percentile(self, percent: int) -> float:
         """Milliseconds within which so many percent of the answers came, 1 to 99; infinity where there are fewer than 100."""
-        return statistics.quantiles(self.milliseconds, n=100)[percent - 1] if len(self.milliseconds) >= 100 else float("inf")
+        return (
+            statistics.quantiles(self.milliseconds, n=100)[percent - 1]
+            if len(self.milliseconds) >= 100
+            else float("inf")
+        )
 
 
 def arrivals(rate: float, count: int, seed: int) -> list[float]:
@@ -83,7 +87,9 @@ async def _measure(url: str, bodies: Sequence[bytes], rate: float, count: int, s
     dropped = 0
     open_tasks: set[asyncio.Task[None]] = set()
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15), timeout=timeout) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15), timeout=timeout
+    ) as session:
         started = time.monotonic()
 
         async def one(body: bytes, due: float) -> None:

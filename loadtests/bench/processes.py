@@ -47,12 +47,19 @@ class Server:
     def __enter__(self) -> Self:
         self._started = time.monotonic()
         self._process = subprocess.Popen(
-            self._command, env=self._environment, cwd=self._folder, stdout=self._said, stderr=self._said, start_new_session=True
+            self._command,
+            env=self._environment,
+            cwd=self._folder,
+            stdout=self._said,
+            stderr=self._said,
+            start_new_session=True,
         )
         self._root = psutil.Process(self._process.pid)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         tree = self.processes()
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self._process.pid, signal.SIGINT)
@@ -73,7 +80,9 @@ class Server:
         last = "it does not listen"
         while time.monotonic() - self._started < _START_TIMEOUT_S:
             if self._process.poll() is not None:
-                raise ServerFailed(f"{' '.join(self._command)} ended with status {self._process.returncode}: {self.said()}")
+                raise ServerFailed(
+                    f"{' '.join(self._command)} ended with status {self._process.returncode}: {self.said()}"
+                )
             try:
                 status, answer = post(port, path, body, content_type)
                 if status == 200:
@@ -83,7 +92,9 @@ class Server:
             except (OSError, http.client.HTTPException) as error:
                 last = str(error)
             time.sleep(0.1)
-        raise ServerFailed(f"{' '.join(self._command)} was not ready after {_START_TIMEOUT_S:.0f} s ({last}): {self.said()}")
+        raise ServerFailed(
+            f"{' '.join(self._command)} was not ready after {_START_TIMEOUT_S:.0f} s ({last}): {self.said()}"
+        )
 
     def cpu_s(self) -> float:
         """Processor seconds of all its processes so far, and of their children that have ended."""

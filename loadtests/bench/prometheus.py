@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 _INTERVAL = "2s"  # instead of 15: what it is asked for is minutes, not days
@@ -38,7 +38,9 @@ def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
     (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
     options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+        )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -25,9 +25,10 @@ from rich.table import Table
 from loadtests.bench.bench import default_photos
 from loadtests.bench.corpus import photos
 from service.model.batching import Batch, Batcher
-from service.settings import available_cpus
 from vision.bundle.store import Bundle, load_bundle
-from vision.engines import ServingEngine, load_engine, warm
+from vision.engines.engine import ServingEngine
+from vision.engines.selection import load_engine, warm
+from vision.hardware import available_cpus
 from vision.image import DecodeLimits, decode
 from vision.prediction import probabilities
 
@@ -56,7 +57,14 @@ def main() -> None:
     table = Table("clients", "batcher", "requests/s", "ours ÷ it", "p50 ms", "p99 ms")
     for row in results:
         ratio = "{median:.2f} ({low:.2f} to {high:.2f})".format(**row["ours_is"])
-        table.add_row(str(row["clients"]), row["batcher"], f"{row['rate']:.0f}", ratio, f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}")
+        table.add_row(
+            str(row["clients"]),
+            row["batcher"],
+            f"{row['rate']:.0f}",
+            ratio,
+            f"{row['p50_ms']:.1f}",
+            f"{row['p99_ms']:.1f}",
+        )
     console = Console(soft_wrap=True, markup=False, highlight=False)
     console.print(table)
     console.print(json.dumps(results))
@@ -97,7 +105,12 @@ async def _measure(bundle: Bundle, images: list[bytes], slices: int, seconds: fl
             ratios = sorted(one / other for one, other in zip(rates["ours"], rates[name], strict=True))
             p = statistics.quantiles(times[name], n=100)
             spread = {"median": statistics.median(ratios), "low": ratios[0], "high": ratios[-1]}
-            found = {"rate": statistics.median(rates[name]), "ours_is": spread, "p50_ms": 1000 * p[49], "p99_ms": 1000 * p[98]}
+            found = {
+                "rate": statistics.median(rates[name]),
+                "ours_is": spread,
+                "p50_ms": 1000 * p[49],
+                "p99_ms": 1000 * p[98],
+            }
             rows.append({"clients": clients, "batcher": name} | found)
     ours.stop()
     pool.shutdown()
@@ -105,11 +118,13 @@ async def _measure(bundle: Bundle, images: list[bytes], slices: int, seconds: fl
 
 
 def _work(bundle: Bundle, engine: ServingEngine, batch: Batch) -> list[Any]:
-    prepared = [engine.prepare(decode(image, _LIMITS)) for image in batch.images]
+    prepared = [engine.prepare(decode(image, _LIMITS).pixels) for image in batch.images]
     return list(probabilities(engine.infer_prepared(prepared), bundle.manifest.temperature))
 
 
-def _rays(work: Callable[[Batch], list[Any]], pool: ThreadPoolExecutor, workers: int, size: int, wait_s: float) -> Classify:
+def _rays(
+    work: Callable[[Batch], list[Any]], pool: ThreadPoolExecutor, workers: int, size: int, wait_s: float
+) -> Classify:
     @serve.batch(max_batch_size=size, batch_wait_timeout_s=wait_s, max_concurrent_batches=workers)
     async def classify(images: list[bytes]) -> list[Any]:
         return await asyncio.get_running_loop().run_in_executor(pool, work, Batch(images, [0.0] * len(images)))

@@ -39,7 +39,13 @@ def main() -> None:
     ):
         begun = time.time()
         locust = [
-            *(str(Path(sys.executable).with_name("locust")), "--locustfile", "loadtests/locustfile.py", "--headless", "--only-summary"),
+            *(
+                str(Path(sys.executable).with_name("locust")),
+                "--locustfile",
+                "loadtests/locustfile.py",
+                "--headless",
+                "--only-summary",
+            ),
             *("--host", f"http://127.0.0.1:{sightline.port}", "--clients", "48", "--seconds", str(parsed.seconds)),
             *(("--photos", str(parsed.photos)) if parsed.photos else ()),
         ]

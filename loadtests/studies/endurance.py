@@ -40,7 +40,9 @@ def main() -> None:
         report: dict[str, Any] = {"arch": parsed.arch, "memory": _memory(sightline, parsed.requests, console)}
         report["replaced"] = [_replaced(sightline) for _ in range(parsed.kills)]
     for one in report["replaced"]:
-        console.print(f"Answering again after {one['seconds']:.1f} s, {one['of_its_process_s']:.1f} s after its process began.")
+        console.print(
+            f"Answering again after {one['seconds']:.1f} s, {one['of_its_process_s']:.1f} s after its process began."
+        )
     console.print(json.dumps(report))
 
 
@@ -55,7 +57,9 @@ def _memory(sightline: Sightline, requests: int, console: Console) -> list[dict[
         if done >= len(found) * requests / _PARTS:
             found.append({"requests": max(done, 0), "bytes": sightline.replica.memory_full_info().uss})
             grown = (found[-1]["bytes"] - found[0]["bytes"]) / 1e6
-            console.print(f"{found[-1]['requests']:>8} requests: {found[-1]['bytes'] / 1e6:.1f} MB, grown by {grown:.1f}")
+            console.print(
+                f"{found[-1]['requests']:>8} requests: {found[-1]['bytes'] / 1e6:.1f} MB, grown by {grown:.1f}"
+            )
     return found
 
 

@@ -76,12 +76,20 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.engine", description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), required=True)
-    parser.add_argument("--archs", type=lambda text: text.split(","), default=_ARCHS, help="torchvision's names, joined with commas")
-    parser.add_argument("--batches", type=lambda text: [int(size) for size in text.split(",")], default=_BATCHES, help="powers of two")
+    parser.add_argument(
+        "--archs", type=lambda text: text.split(","), default=_ARCHS, help="torchvision's names, joined with commas"
+    )
+    parser.add_argument(
+        "--batches", type=lambda text: [int(size) for size in text.split(",")], default=_BATCHES, help="powers of two"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="a figure (default: 2)")
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered)")
     parsed = parser.parse_args()
-    files = list(render_all().values()) if parsed.photos is None else [file.read_bytes() for file in sorted(parsed.photos.iterdir())]
+    files = (
+        list(render_all().values())
+        if parsed.photos is None
+        else [file.read_bytes() for file in sorted(parsed.photos.iterdir())]
+    )
     if parsed.device == "cuda":
         torch.backends.cudnn.benchmark = True
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
@@ -95,7 +103,11 @@ def main() -> None:
                 flush=True,
             )
             eager = reference.to(parsed.device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            print(f"{arch:>16}  batch " + "".join(f"{name:>10}" for name in _COLUMNS) + "  resize's share  both ÷ infer  infer ÷ eager")
+            print(
+                f"{arch:>16}  batch "
+                + "".join(f"{name:>10}" for name in _COLUMNS)
+                + "  resize's share  both ÷ infer  infer ÷ eager"
+            )
             for batch in parsed.batches:
                 row = _measure(network, eager, files, images, batch, parsed, threads)
                 report["rows"].append({"arch": arch, "batch": batch} | row)
@@ -126,10 +138,15 @@ def _inputs(files: list[bytes]) -> tuple[torch.Tensor, ...]:
 
 
 @torch.inference_mode()
-def _parity(reference: nn.Module, network: nn.Module, files: list[bytes], images: list[Placed], device: str) -> dict[str, float]:
+def _parity(
+    reference: nn.Module, network: nn.Module, files: list[bytes], images: list[Placed], device: str
+) -> dict[str, float]:
     expected = torch.cat([reference(batch) for batch in _inputs(files)]).softmax(1).numpy()
     got = torch.from_numpy(DevicePipeline(network, _GEOMETRY, device, 16).classify(images)).softmax(1).numpy()
-    return {"agreement": float((got.argmax(1) == expected.argmax(1)).mean()), "difference": float(np.abs(got - expected).max())}
+    return {
+        "agreement": float((got.argmax(1) == expected.argmax(1)).mean()),
+        "difference": float(np.abs(got - expected).max()),
+    }
 
 
 def _measure(
@@ -181,7 +198,9 @@ def _measure(
 
 def _machine(device: str) -> str:
     what = torch.cuda.get_device_name() if device == "cuda" else "CPU only"
-    return f"{what}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, Python {platform.python_version()}"
+    return (
+        f"{what}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":

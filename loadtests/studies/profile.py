@@ -33,7 +33,10 @@ _RULES = (
     (r"\(service/observability/metrics\.py|/ray/util/metrics|/ray/serve/metrics", "metrics"),
     (r"\(service/observability/request_log\.py|/logging/", "log"),
     (r"\(service/model/batching\.py|\(service/model/classifier\.py", "queue"),
-    (r"\(service/ray/ingress\.py|\(service/http/envelope\.py|\(service/http/api\.py|/fastapi/|/starlette/|/ray/serve/", "routing"),
+    (
+        r"\(service/ray/ingress\.py|\(service/http/envelope\.py|\(service/http/api\.py|/fastapi/|/starlette/|/ray/serve/",
+        "routing",
+    ),
     (r"/asyncio/|uvloop|/concurrent/futures/|threading\.py|/selectors", "event loop"),
 )
 
@@ -47,14 +50,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parsed = parser.parse_args()
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    with running(parsed.arch, parsed.photos, console) as sightline, tempfile.TemporaryDirectory(prefix="sightline-profile-") as folder:
+    with (
+        running(parsed.arch, parsed.photos, console) as sightline,
+        tempfile.TemporaryDirectory(prefix="sightline-profile-") as folder,
+    ):
         wrk(parsed.clients, 3, sightline.load)
         before, started = _cpu_by_process(sightline.server), time.monotonic()
         replica = sightline.replica.pid
         stacks = Path(folder) / "stacks"
         spy = subprocess.Popen(
             [
-                *(str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(replica), "--duration", str(parsed.seconds)),
+                *(
+                    str(Path(sys.executable).with_name("py-spy")),
+                    "record",
+                    "--pid",
+                    str(replica),
+                    "--duration",
+                    str(parsed.seconds),
+                ),
                 *("--rate", "100", "--nonblocking", "--threads", "--nolineno", "--full-filenames"),
                 *("--format", "raw", "--output", str(stacks)),
             ],
@@ -65,7 +78,9 @@ def main() -> None:
         got = wrk(parsed.clients, parsed.seconds, sightline.load)
         after, threads_after = _cpu_by_process(sightline.server), _threads(replica)
         spy.wait()
-        console.print(f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s")
+        console.print(
+            f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s"
+        )
         samples = _stages(stacks.read_text())
     requests = got["requests"]
     account: Counter[str] = Counter()

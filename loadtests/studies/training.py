@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from training.config import TrainConfig, load_config
 from training.data.augmentation import augmentation
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.data.preparation import PreparedData, prepare_data
 from training.evaluation.metrics import accuracy
 from training.fitting import choosing_callbacks, fit
@@ -28,7 +28,7 @@ from training.loop.callbacks import ModelCheckpoint
 from training.loop.pretrained import load_backbone
 from training.loop.trainer import Trainer
 from training.progress import shown
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 from vision.engines.servable import Normalisation
 
 
@@ -36,13 +36,15 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.training", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="one folder of images a category")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="a safetensors file with a pretrained MobileNetV2")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="a safetensors file with a pretrained MobileNetV2"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="pairs of epochs (default: 7)")
     parser.add_argument("--splits", type=int, default=5, help="splits on which phase 0 and 1 are compared (default: 5)")
     parsed = parser.parse_args()
     console = Console(soft_wrap=True, markup=False, highlight=False)
     config = load_config("flowers", {"weights": parsed.weights})
-    train = _prepared(config, parsed.data, console).part("train")
+    train = _prepared(config, parsed.data, console).train
     results = {phase: throughput(config, train, phase, parsed.rounds, console) for phase in ("frozen", "fine-tuned")}
     results["phase 0"] = head_phases(config, parsed.data, parsed.splits, console)
     console.print(json.dumps(results))
@@ -61,7 +63,9 @@ def throughput(config: TrainConfig, train: ImageSet, phase: str, rounds: int, co
         ours.append(len(train) / seconds[0])
         bare.append(len(train) / seconds[1])
         ratios.append(seconds[1] / seconds[0])
-        console.print(f"{phase}, pair {number}: ours {ours[-1]:.0f}, bare {bare[-1]:.0f} images/s, ratio {ratios[-1]:.3f}")
+        console.print(
+            f"{phase}, pair {number}: ours {ours[-1]:.0f}, bare {bare[-1]:.0f} images/s, ratio {ratios[-1]:.3f}"
+        )
     console.print(f"{phase}: median ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     return {"ratio": round(statistics.median(ratios), 3), "low": round(min(ratios), 3), "high": round(max(ratios), 3)}
 
@@ -72,14 +76,22 @@ def head_phases(config: TrainConfig, data: Path, splits: int, console: Console) 
     Phase 1 starts at the recipe's rate, which falls on plateaus, and runs until its early stopping ends it. The accuracy of each
     is that of the weights which it keeps.
     """
-    plain = {"augmentation": "none", "epochs_finetuned": 0, "epochs_frozen": 100, "schedule": "plateau", "stop_patience": 6}
+    plain = {
+        "augmentation": "none",
+        "epochs_finetuned": 0,
+        "epochs_frozen": 100,
+        "schedule": "plateau",
+        "stop_patience": 6,
+    }
     accuracies, seconds = [], []
     for seed in range(splits):
         settings = config.model_copy(update=plain | {"seed": seed})
         prepared = _prepared(settings, data, console)
-        train, val, test = (prepared.part(part) for part in ("train", "val", "test"))
+        train, val, test = prepared.train, prepared.val, prepared.test
         pair = [_fitted(settings.model_copy(update={"cache_features": cached}), train, val) for cached in (True, False)]
-        accuracies.append([[accuracy(trainer.predict(part.images), part.labels) for trainer in pair] for part in (val, test)])
+        accuracies.append(
+            [[accuracy(trainer.predict(part.images), part.labels) for trainer in pair] for part in (val, test)]
+        )
         seconds.append([sum(trainer.seconds) for trainer in pair])
         (val_0, val_1), (test_0, test_1) = accuracies[-1]
         console.print(
@@ -94,11 +106,19 @@ def head_phases(config: TrainConfig, data: Path, splits: int, console: Console) 
         f"phase 0 - phase 1: val_acc@1 {statistics.mean(gains):+.4f}, standard error {error:.4f} over {splits} splits; "
         f"phase 0 took {share:.3f} of its time"
     )
-    return {"val_acc@1": val_mean, "test_acc@1": test_mean, "gains": gains, "seconds": seconds, "share": round(share, 3)}
+    return {
+        "val_acc@1": val_mean,
+        "test_acc@1": test_mean,
+        "gains": gains,
+        "seconds": seconds,
+        "share": round(share, 3),
+    }
 
 
 def _prepared(config: TrainConfig, data: Path, console: Console) -> PreparedData:
-    return prepare_data(data, config.split_rule, config.problem_files, config.resolved_preprocessing, shown(console, "decoding"))
+    return prepare_data(
+        data, config.split_rule, config.problem_files, config.resolved_preprocessing, shown(console, "decoding")
+    )
 
 
 def _fitted(config: TrainConfig, train: ImageSet, val: ImageSet) -> Trainer:
@@ -112,15 +132,8 @@ def _ours(config: TrainConfig, train: ImageSet, few: ImageSet, phase: str) -> fl
         model = build_model(config.arch, int(train.labels.max()) + 1, **config.arch_arguments)
         load_backbone(model, config.arch, config.weights)
         (chosen,) = (entry for entry in config.phases(model) if entry.name == phase)
-        trainer = Trainer(
-            model,
-            config.resolved_preprocessing,
-            train,
-            few,
-            [*choosing_callbacks(config), ModelCheckpoint(Path(folder))],
-            batch_size=config.batch_size,
-            augmentation=augmentation(config.augmentation),
-        )
+        callbacks = [*choosing_callbacks(config), ModelCheckpoint(Path(folder))]
+        trainer = Trainer(model, config.resolved_preprocessing, train, few, config, callbacks)
         started = time.perf_counter()
         trainer.fit([replace(chosen, epochs=1)])
         return time.perf_counter() - started

@@ -30,7 +30,7 @@ from loadtests.bench.corpus import photos
 from loadtests.bench.edge import haproxy
 from loadtests.bench.networks import prepare
 from service.local.processes import RUN_VARIABLE, begin_run, end_run
-from service.local.supervisor import ray_serve_environment
+from service.ray.environment import ray_serve_environment
 
 _NETWORK = "10.199.77"
 _BRIDGE = "sightline-br"
@@ -101,7 +101,9 @@ def main() -> None:
         sys.exit("This needs root and `ip`; install iproute2 and run it as root.")
     console = Console(soft_wrap=True, markup=False, highlight=False)
     corpus = photos(parsed.photos)
-    models = prepare(parsed.arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console).bundle.parent.parent
+    models = prepare(
+        parsed.arch, corpus, CACHE / ("real" if parsed.photos else "rendered"), console
+    ).bundle.parent.parent
     report: dict[str, Any] = {}
     for index, victim in ((1, "worker"), (0, "head")):
         with _cluster(models, console) as nodes, _edge(nodes) as url, _clients(url, corpus, parsed.clients) as record:
@@ -134,7 +136,10 @@ def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
         environment |= {RUN_VARIABLE: str(mark), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
         port = "6399"
         console.print("Starting Ray on both…")
-        ways = (("--head", f"--port={port}", "--dashboard-host=0.0.0.0", f"--temp-dir={name}/ray"), (f"--address={head.address}:{port}",))
+        ways = (
+            ("--head", f"--port={port}", "--dashboard-host=0.0.0.0", f"--temp-dir={name}/ray"),
+            (f"--address={head.address}:{port}",),
+        )
         for node, arguments in zip(nodes, ways, strict=True):
             node.start(environment, *arguments)
             time.sleep(8)  # a worker that comes too early gives up
@@ -142,7 +147,17 @@ def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
         config["applications"][0]["args"] |= {"models_dir": str(models.absolute()), "replicas": 2, "max_replicas": 0}
         file = Path(name) / "serve.yaml"
         file.write_text(yaml.safe_dump(config))
-        command = ["ip", "netns", "exec", head.name, _tool("serve"), "deploy", "--address", f"http://{head.address}:8265", str(file)]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            head.name,
+            _tool("serve"),
+            "deploy",
+            "--address",
+            f"http://{head.address}:8265",
+            str(file),
+        ]
         subprocess.run(command, env=environment, check=True)
         for node in nodes:
             _wait_until_ready(node)
@@ -228,7 +243,9 @@ def _wait_until_ready(node: Node) -> None:
             if httpx.get(f"http://{node.address}:8000/health/ready", timeout=2).status_code == 200:
                 return
         time.sleep(1)
-    raise RuntimeError(f"{node.name} was not ready after {_READY_S:.0f} s: {(node.folder / 'ray.log').read_text()[-2000:]}")
+    raise RuntimeError(
+        f"{node.name} was not ready after {_READY_S:.0f} s: {(node.folder / 'ray.log').read_text()[-2000:]}"
+    )
 
 
 def _ip(*arguments: str) -> None:

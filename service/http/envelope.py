@@ -1,6 +1,6 @@
-"""Around every request: its id, the headers of the answer, its line in the log.
+"""Around every request: its id, the headers of its answer, its line in the log.
 
-Plain ASGI, because Starlette's function middleware costs a task and a queue a request.
+Plain ASGI, because Starlette's function middleware costs a task and a queue per request.
 """
 
 import random
@@ -16,7 +16,7 @@ from service.observability.request_log import log_request
 from service.observability.tracing import current_request
 
 REQUEST_ID = b"x-request-id"
-CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left; nobody gets it, the log does
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left; it appears in the log and the metrics only
 _SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -29,8 +29,8 @@ class RequestEnvelope:
     """The outermost layer of the application.
 
     Args:
-        app: what it is around.
-        last_answer: the answer to an error that nobody expected.
+        app: the application inside it.
+        last_answer: the answer to an error that nothing else handles.
         metrics: where requests to /classify are counted.
     """
 
@@ -83,7 +83,7 @@ class RequestEnvelope:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The client's, where it is safe to repeat: 1 to 128 of A-Z a-z 0-9 . _ -; else a fresh one."""
+    """The client's request id if it is 1 to 128 of A-Z a-z 0-9 . _ -; else a new one."""
     for name, value in scope["headers"]:
         if name == REQUEST_ID:
             given: str = value.decode("latin-1")
@@ -92,5 +92,5 @@ def request_id_of(scope: Scope) -> str:
 
 
 def _fresh_id() -> str:
-    """128 random bits, not secret ones: reading those from the kernel would be the dearest line of a request."""
+    """128 random bits. They need not be secret, and asking the kernel would cost more than the rest of this file."""
     return f"{random.getrandbits(128):032x}"

@@ -1,4 +1,4 @@
-"""What goes over the wire: the JSON request, the answer, the problem."""
+"""The JSON of requests, answers and problems."""
 
 from typing import Annotated
 
@@ -13,7 +13,9 @@ class ClassifyRequest(BaseModel):
     """The JSON form of a request: exactly one of `image` and `images`."""
 
     model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"image": "iVBORw0KGgo…", "top_k": 3}]}
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"image": "iVBORw0KGgo…", "top_k": 3}]},
     )
 
     image: str | None = None
@@ -21,7 +23,7 @@ class ClassifyRequest(BaseModel):
     images: list[str] | None = None
     """Several images, base64 each."""
     top_k: TopK | None = None
-    """How many labels an image gets; 5 where nothing is said."""
+    """Number of labels for each image; 5 if it is not given."""
 
 
 class LabelScore(BaseModel):
@@ -36,7 +38,7 @@ class LabelScore(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457, with a stable code and what the client can do."""
+    """A problem document (RFC 9457), with a stable code and what the client can do."""
 
     model_config = ConfigDict(
         use_attribute_docstrings=True,
@@ -60,11 +62,11 @@ class Problem(BaseModel):
     title: str
     """The same for every problem of this code."""
     status: int
-    """The status of HTTP."""
+    """The HTTP status."""
     detail: str
-    """What was found this time, and what would be accepted."""
+    """What was found this time, and what is accepted."""
     code: str
-    """Stable; programs may decide by it."""
+    """Stable; programs may rely on it."""
     remedy: str
     """What the client can do."""
     request_id: str
@@ -77,15 +79,15 @@ class ImageResult(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     filename: str | None = None
-    """As the client named it, where it did."""
+    """The client's name for the image, if it gave one."""
     width: int | None = None
-    """Pixels, as the image stands upright."""
+    """Pixels of the upright image."""
     height: int | None = None
-    """Pixels, as the image stands upright."""
+    """Pixels of the upright image."""
     predictions: list[LabelScore] | None = None
     """The best first."""
     problem: Problem | None = None
-    """Why this image has no predictions, where others in the request have."""
+    """Why this image has no predictions, if it has none."""
 
 
 class ClassifyResponse(BaseModel):
@@ -101,9 +103,21 @@ class ClassifyResponse(BaseModel):
                     "digest": "3b5d54ecfa3b",
                     "request_id": "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e",
                     "results": [
-                        {"width": 280, "height": 280, "predictions": [{"label": "7", "score": 0.998}, {"label": "1", "score": 0.001}]}
+                        {
+                            "width": 280,
+                            "height": 280,
+                            "predictions": [{"label": "7", "score": 0.998}, {"label": "1", "score": 0.001}],
+                        }
                     ],
-                    "timings_ms": {"read": 0.2, "decode": 1.9, "queue": 0.1, "inference": 0.6, "total": 3.1},
+                    "timings_ms": {
+                        "read": 0.2,
+                        "queue": 0.1,
+                        "decode": 1.2,
+                        "preprocess": 0.7,
+                        "inference": 0.6,
+                        "postprocess": 0.1,
+                        "total": 3.1,
+                    },
                 }
             ]
         },
@@ -118,13 +132,13 @@ class ClassifyResponse(BaseModel):
     request_id: str
     """The same as in the header x-request-id."""
     results: list[ImageResult]
-    """One an image."""
+    """One for each image."""
     timings_ms: dict[str, float]
-    """Milliseconds: read (the body), decode (with resizing), queue, inference: the slowest image's; and total."""
+    """Milliseconds by stage: read (the body), queue, decode, preprocess, inference, postprocess; and total. Of several images the slowest."""
 
 
 class ModelInfo(BaseModel):
-    """What is served."""
+    """A model that is served."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -133,7 +147,7 @@ class ModelInfo(BaseModel):
     version: int
     """The model's version."""
     digest: str
-    """See ClassifyResponse."""
+    """The first 12 digits of the manifest's sha256."""
     architecture: str
     """The network."""
     engine: str

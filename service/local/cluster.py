@@ -1,7 +1,7 @@
-"""The cluster process of `service run`: a Ray cluster of one node, and Serve on it.
+"""The cluster process: a Ray cluster of one node, with Serve on it.
 
-Started by `service.local.supervisor`, which has put Ray's settings into the environment. It runs until its standard input ends: that
-happens when the supervisor closes it and when the supervisor is killed, and it needs no signal, which Ray would catch.
+The supervisor starts it, with Ray's settings in its environment. It runs until its standard input ends: that happens when the
+supervisor closes it and also when the supervisor is killed, and needs no signal, which Ray would catch.
 """
 
 import logging
@@ -21,7 +21,7 @@ _OBJECT_STORE_BYTES = 80 * 2**20  # requests never pass through it; Ray refuses 
 
 
 def main(settings: Settings, folder: Path) -> int:
-    """Serves until standard input ends; status 1 where the application does not start."""
+    """Serves until standard input ends; status 1 if the application does not start."""
     ray.init(
         address="local",
         include_dashboard=False,
@@ -48,20 +48,25 @@ def main(settings: Settings, folder: Path) -> int:
 
 
 def _silence() -> None:
-    """From here on Ray only reports, as failures, the ends that it was told to make."""
+    """Discards all further output: Ray would report the processes that it ends now as failures."""
     for stream in (sys.stdout, sys.stderr):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _reason(error: RuntimeError) -> str:
-    """What the replica said; Serve wraps it in its own advice and a traceback of the replica's process."""
+    """The replica's own message, without Serve's advice and the traceback of the replica's process."""
     status = serve.status().applications.get(APPLICATION)
     messages = [deployment.message for deployment in status.deployments.values()] if status else []
-    lines = [line for message in messages for line in message.splitlines() if line.startswith(("vision.errors.", "service.errors."))]
+    lines = [
+        line
+        for message in messages
+        for line in message.splitlines()
+        if line.startswith(("vision.errors.", "service.errors."))
+    ]
     return "\n".join(dict.fromkeys(lines)) or "\n".join(messages) or str(error)
 
 
 if __name__ == "__main__":
     mark = RunMark.parse(os.environ[RUN_VARIABLE])
-    assert mark is not None, f"{RUN_VARIABLE} must be set; start this through `python -m service run`"  # noqa: S101
+    assert mark is not None, f"{RUN_VARIABLE} must be set; start this through `sightline serve`"  # noqa: S101
     sys.exit(main(Settings.model_validate_json(sys.argv[1]), mark.folder))

@@ -1,7 +1,7 @@
-"""Leaves nothing behind: finds every process that a run has started, and ends it, also after a run that was killed.
+"""Finds and ends every process that a run has started, also after the run itself was killed.
 
-Each run puts a mark into the environment of everything below it: its own pid, start time and folder. A process that bears
-the mark of a run that is no longer alive is an orphan. Ray's daemons, its workers and HAProxy all inherit the mark.
+Each run puts a mark into the environment of its child processes: its own pid, start time and folder. Ray's daemons, its workers
+and HAProxy all inherit the mark. A process with the mark of a run that is no longer alive is an orphan.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass(frozen=True)
 class RunMark:
-    """Who a process belongs to.
+    """The run that a process belongs to.
 
     Attributes:
         pid: of the supervisor.
-        started: its start time, in clock ticks since boot, so that a reused pid is not mistaken for it.
+        started: start time of the supervisor in clock ticks since boot, to tell it from a later process with the same pid.
         folder: the run's temporary folder.
     """
 
@@ -43,10 +43,14 @@ class RunMark:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The mark that `str` gave, or None for anything else."""
+        """The mark that `str` returned; None for any other text."""
         pid, _, rest = text.partition(":")
         started, _, folder = rest.partition(":")
-        return cls(int(pid), int(started), Path(folder)) if _NUMBER.fullmatch(pid) and _NUMBER.fullmatch(started) and folder else None
+        return (
+            cls(int(pid), int(started), Path(folder))
+            if _NUMBER.fullmatch(pid) and _NUMBER.fullmatch(started) and folder
+            else None
+        )
 
     def __str__(self) -> str:
         return f"{self.pid}:{self.started}:{self.folder}"
@@ -58,7 +62,7 @@ class RunMark:
 
 
 def begin_run() -> RunMark:
-    """Makes the temporary folder of a run that this process supervises."""
+    """Creates the temporary folder of a run that this process supervises."""
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     mark = RunMark(os.getpid(), _start_ticks(os.getpid()) or 0, folder)
     (folder / _MARK_FILE).write_text(str(mark))
@@ -66,14 +70,14 @@ def begin_run() -> RunMark:
 
 
 def end_run(mark: RunMark) -> int:
-    """Kills every process of one run, but not the caller, and removes its folder; says how many there were."""
+    """Kills every process of a run except the caller, and removes the run's folder. Returns the number of processes."""
     ended = _kill([process for process, found in _marked() if found == mark and process.pid != os.getpid()])
     shutil.rmtree(mark.folder, ignore_errors=True)
     return ended
 
 
 def end_orphans() -> int:
-    """Kills every process whose run is no longer alive, and removes such runs' folders; says how many processes there were."""
+    """Kills every process whose run is no longer alive, and removes such runs' folders. Returns the number of processes."""
     ended = _kill([process for process, mark in _marked() if not mark.alive and process.pid != os.getpid()])
     for file in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*/{_MARK_FILE}"):
         with contextlib.suppress(OSError, ValueError):  # another user's, or no text
@@ -84,7 +88,7 @@ def end_orphans() -> int:
 
 
 def die_with_parent() -> None:
-    """From now on this process gets SIGTERM when its parent ends, however that ends."""
+    """Makes the kernel send this process SIGTERM when its parent ends, however it ends."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the call
@@ -93,10 +97,10 @@ def die_with_parent() -> None:
 
 @contextlib.contextmanager
 def own_terminal_group() -> Iterator[None]:
-    """Takes the terminal, where there is one, for a process group of its own.
+    """Puts this process into a group of its own, in the foreground of the terminal if there is one.
 
-    Ctrl-C then reaches this process and not the make that started it, which would report an orderly end as a failure. Nobody
-    could continue such a group after Ctrl-Z, so that is ignored.
+    Ctrl-C then reaches this process and not the make that started it, which would report an orderly end as a failure. Ctrl-Z is
+    ignored, because no shell could continue such a group.
     """
     shares_its_group = os.getpgrp() != os.getpid()
     if not (shares_its_group and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()):
@@ -134,7 +138,7 @@ def _kill(processes: list[psutil.Process]) -> int:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Not so for a zombie: its parent may never wait for it, e.g. as the first process of a container."""
+    """Whether it runs. A zombie does not: its parent may never wait for it, e.g. as the first process of a container."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -142,7 +146,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, or None where the process is gone or a zombie."""
+    """Field 22 of /proc/PID/stat; None if the process is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
-"""The work-conserving batcher: an idle worker takes what waits at once, and batches grow while all workers are busy.
+"""The work-conserving batcher: an idle worker takes waiting images at once, and batches grow while all workers are busy.
 
-No timer: an image never waits for company. Promises, each with a test: a cancelled or expired image never runs; an image that
-breaks its batch fails alone; a worker that stands still is seen by `check`. Knows no HTTP, no Ray, and images only as bytes.
+There is no timer: an image never waits for others to arrive. Tests hold that a cancelled or expired image never runs, that an
+image which breaks its batch fails alone, and that `check` sees a worker that hangs. No HTTP, no Ray; images are only bytes.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from typing import Any, Generic, TypeVar
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady
 
 Result = TypeVar("Result")
-# A batch that takes longer than this has hung: the engine is gone, not slow.
+# A batch that takes longer than this hangs.
 STALLED_S = 30.0
-# A batch takes no further image beyond this, so that a few large ones do not delay the small ones behind them.
+# A batch takes no further image beyond this size, so that a few large images do not delay the small ones behind them.
 MAX_BATCH_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one worker gets.
+    """The images that one worker classifies together.
 
     Attributes:
         images: encoded, at least one.
-        waited_s: seconds between the submission of each and now.
-        origins: what was submitted with each.
+        waited_s: seconds that each image waited for the worker.
+        origins: for each image, the object that was submitted with it.
     """
 
     images: list[bytes]
@@ -48,13 +48,13 @@ class _Item(Generic[Result]):
 
 
 class Batcher(Generic[Result]):
-    """Collects single images into batches for workers, each of which is a thread that runs one batch at a time.
+    """Collects single images into batches for workers. A worker is a thread that runs one batch at a time.
 
     Args:
-        work: a batch → for each of its images, in order, its result, or the exception that is raised to its submitter.
+        work: takes a batch and returns, for each image in order, its result or the exception to raise to its submitter.
             Called from several threads at a time.
-        workers: how many, at least 1.
-        max_batch_size: the most images in a batch, at least 1.
+        workers: number of threads, at least 1.
+        max_batch_size: largest number of images in a batch, at least 1.
     """
 
     def __init__(self, work: Callable[[Batch], "list[Result | Exception]"], workers: int, max_batch_size: int) -> None:
@@ -68,21 +68,21 @@ class Batcher(Generic[Result]):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Takes images from now on; needs a running event loop, to which everything but the work belongs."""
+        """Begins to accept images. Must be called on the event loop that will call every other method."""
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """Takes no more images; what waits fails with NotReady, what runs is answered."""
+        """Accepts no more images. Waiting images fail with NotReady; running batches are still answered."""
         self._loop = None
         while self._waiting:
             _fail(self._waiting.popleft(), NotReady("The server is stopping."))
         self._threads.shutdown(wait=False)
 
     def check(self) -> None:
-        """Does nothing while batches move.
+        """Checks that batches are processed.
 
         Raises:
-            NotReady: before the start, after the stop, or where a batch has been running for more than STALLED_S.
+            NotReady: before the start, after the stop, or if a batch has run for more than STALLED_S.
         """
         if self._loop is None:
             raise NotReady("The batches are not running.")
@@ -92,12 +92,12 @@ class Batcher(Generic[Result]):
 
     @property
     def waiting(self) -> int:
-        """How many images wait for a worker."""
+        """Images that wait for a worker."""
         return len(self._waiting)
 
     @property
-    def held(self) -> int:
-        """How many images wait or run."""
+    def ongoing(self) -> int:
+        """Images that wait or run."""
         return len(self._waiting) + self._in_work
 
     async def submit(self, image: bytes, deadline: float, origin: Any = None) -> Result:
@@ -105,14 +105,14 @@ class Batcher(Generic[Result]):
 
         Args:
             image: encoded.
-            deadline: of `time.monotonic()`; past it the image is not run any more.
-            origin: whatever the work wants to know of where the image comes from.
+            deadline: of `time.monotonic()`; an image that still waits then is never run.
+            origin: passed on to the work, e.g. the request that the image belongs to.
 
         Raises:
             DeadlineExceeded: it was still waiting at its deadline.
             InferenceFailed: the work failed on it.
             NotReady: the batches are not running.
-            Exception: what the work gave for it.
+            Exception: the one that the work returned for this image.
         """
         if self._loop is None:
             raise NotReady("The batches are not running.")
@@ -122,22 +122,26 @@ class Batcher(Generic[Result]):
         return await item.future
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Gives what waits to idle workers, in equal parts."""
+        """Shares the waiting images out among the idle workers."""
         while self._waiting and self._idle:
             share = min(-(-len(self._waiting) // self._idle), self._max_batch_size)
             batch = self._take(1 << share.bit_length() - 1)  # a power of two: engines are warmed for those
-            if not batch:  # nobody waits for any of them any more
+            if not batch:  # all of them were cancelled or have expired
                 return
             self._idle -= 1
             self._in_work += len(batch)
             started = time.monotonic()
-            images = Batch([item.image for item in batch], [started - item.submitted for item in batch], [item.origin for item in batch])
+            images = Batch(
+                [item.image for item in batch],
+                [started - item.submitted for item in batch],
+                [item.origin for item in batch],
+            )
             future = self._threads.submit(self._run, images)
             self._running[future] = started
             future.add_done_callback(partial(self._hand_over, loop, batch))
 
     def _take(self, size: int) -> list[_Item[Result]]:
-        """The next images that somebody still waits for, at most so many."""
+        """Pops up to `size` items, skipping cancelled and expired ones."""
         batch: list[_Item[Result]] = []
         now, left = time.monotonic(), MAX_BATCH_BYTES
         while self._waiting and len(batch) < size:
@@ -145,7 +149,7 @@ class Batcher(Generic[Result]):
             if batch and len(item.image) > left:
                 break
             self._waiting.popleft()
-            if item.future.done():  # the client has gone
+            if item.future.done():  # the client has left
                 continue
             if item.deadline <= now:
                 _fail(item, DeadlineExceeded("The image was still waiting for the model at its deadline."))
@@ -155,7 +159,7 @@ class Batcher(Generic[Result]):
         return batch
 
     def _run(self, batch: Batch) -> "list[Result | Exception]":
-        """In a worker: the whole batch, or where that fails each image alone, because one of them is the culprit."""
+        """In a worker: runs the whole batch; if that fails, runs each image alone to find the one that breaks it."""
         try:
             outcomes = self._work(batch)
             if len(outcomes) != len(batch.images):
@@ -163,19 +167,25 @@ class Batcher(Generic[Result]):
         except Exception as error:
             if len(batch.images) > 1:
                 alone = zip(batch.images, batch.waited_s, batch.origins, strict=True)
-                return [outcome for image, waited_s, origin in alone for outcome in self._run(Batch([image], [waited_s], [origin]))]
+                return [
+                    outcome
+                    for image, waited_s, origin in alone
+                    for outcome in self._run(Batch([image], [waited_s], [origin]))
+                ]
             failure = InferenceFailed("The model failed on this image.")
             failure.__cause__ = error
             return [failure]
         return outcomes
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: list[_Item[Result]], done: "Future[list[Result | Exception]]") -> None:
-        """In a worker: lets the event loop answer, where it has not ended in the meantime."""
+    def _hand_over(
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Item[Result]], done: "Future[list[Result | Exception]]"
+    ) -> None:
+        """In a worker: hands the results to the event loop, unless it has ended in the meantime."""
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._answer, done, batch)
 
     def _answer(self, done: "Future[list[Result | Exception]]", batch: list[_Item[Result]]) -> None:
-        """On the event loop: everyone gets what is theirs, and the worker gets what has come in the meantime."""
+        """On the event loop: resolves the futures, and gives the idle worker the next batch."""
         del self._running[done]
         self._idle += 1
         self._in_work -= len(batch)

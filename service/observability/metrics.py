@@ -1,11 +1,10 @@
-"""One table of metrics, in a registry of prometheus_client; in a replica a bridge gives what is in it to Ray.
+"""The table of metrics, in a registry of prometheus_client.
 
-Names have the prefix `sightline_` and base units; no label value comes from a client. Ray's node agent exposes every replica's
-values on one page, with the prefix `ray_` and the replica as a tag (docs/adr/0016). Prometheus takes the prefix away again.
+Names have the prefix `sightline_` and base units; no label value comes from a client. In a replica `service.ray.bridge` hands
+every value to Ray's node agent, which exposes all replicas' values on one page, with the prefix `ray_` and the replica as a tag
+(docs/adr/0016). Prometheus removes the prefix again.
 """
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,11 +12,10 @@ from typing import Any, Literal
 import prometheus_client
 from prometheus_client import CollectorRegistry
 
-MAX_LABELS = 50  # categories with a series of their own; Ray's agent keeps 2,000 series a metric, over all replicas
+MAX_LABELS = 50  # categories with a series of their own; Ray's agent keeps 2,000 series per metric, over all replicas
 OTHER_LABEL = "other"
 # Seconds. 0.25 is the bound of the latency objective, so it must be an edge.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_REFRESH_S = 5.0  # Ray's agent drops a value that is not renewed within 20 s
 
 
 @dataclass(frozen=True)
@@ -25,9 +23,9 @@ class Metric:
     """One row of the table.
 
     Attributes:
-        name: with the prefix `sightline_`, the unit, and `_total` where it counts.
+        name: with the prefix `sightline_`, the unit, and `_total` for a counter.
         kind: `counter`, `histogram` or `gauge`.
-        labels: every one must be given at each observation.
+        labels: all of them must be given at each observation.
         help: one sentence.
         buckets: upper edges of a histogram, above 0, ascending.
     """
@@ -39,24 +37,40 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-REQUESTS = Metric("sightline_requests_total", "counter", ("status",), "Requests to /classify by status; 499 is a client that left.")
+REQUESTS = Metric(
+    "sightline_requests_total", "counter", ("status",), "Requests to /classify by status; 499 is a client that left."
+)
 REQUEST_SECONDS = Metric(
-    "sightline_request_seconds", "histogram", (), "Seconds from the last byte of a request to its answer, where that was 200.", _SECONDS
+    "sightline_request_seconds",
+    "histogram",
+    (),
+    "Seconds from the last byte of a request to its answer, for answers with status 200.",
+    _SECONDS,
 )
 REJECTIONS = Metric("sightline_rejections_total", "counter", ("reason",), "Requests refused as a whole, by reason.")
-IMAGES = Metric("sightline_images_total", "counter", ("outcome",), "Images answered, by outcome: ok, refused or failed.")
-DECODE_FAILURES = Metric("sightline_decode_failures_total", "counter", ("reason",), "Images that could not be decoded, by reason.")
-FORMATS = Metric("sightline_decoded_images_total", "counter", ("format",), "Images decoded, by format: JPEG, PNG, GIF, WEBP or BMP.")
+IMAGES = Metric(
+    "sightline_images_total", "counter", ("outcome",), "Images answered, by outcome: ok, refused or failed."
+)
+DECODE_FAILURES = Metric(
+    "sightline_decode_failures_total", "counter", ("reason",), "Images that could not be decoded, by reason."
+)
+FORMATS = Metric(
+    "sightline_decoded_images_total", "counter", ("format",), "Images decoded, by format: JPEG, PNG, GIF, WEBP or BMP."
+)
 STAGE_SECONDS = Metric(
     "sightline_stage_seconds",
     "histogram",
     ("stage",),
-    "Seconds by stage: read once a request, decode, preprocess and queue_wait once an image, inference and postprocess once a batch.",
+    "Seconds by stage: read once per request; queue, decode and preprocess once per image; inference and postprocess once per batch.",
     _SECONDS,
 )
-BATCH_SIZE = Metric("sightline_batch_size", "histogram", (), "Images in one inference.", (1, 2, 4, 8, 16, 32, 64, 128, 256))
+BATCH_SIZE = Metric(
+    "sightline_batch_size", "histogram", (), "Images in one inference.", (1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
 PENDING = Metric("sightline_pending_images", "gauge", (), "Images that wait for a worker.")
-CACHE = Metric("sightline_cache_lookups_total", "counter", ("outcome",), "Images looked up in the cache, by outcome: hit or miss.")
+CACHE = Metric(
+    "sightline_cache_lookups_total", "counter", ("outcome",), "Images looked up in the cache, by outcome: hit or miss."
+)
 CONFIDENCE = Metric(
     "sightline_confidence",
     "histogram",
@@ -65,14 +79,24 @@ CONFIDENCE = Metric(
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
 )
 PREDICTIONS = Metric(
-    "sightline_predictions_total", "counter", ("label",), "Images by their best label: the model's first 50 by name, and `other`."
+    "sightline_predictions_total",
+    "counter",
+    ("label",),
+    "Images by their best label: the model's first 50 categories by name, and `other`.",
 )
 REFERENCE_SHARE = Metric(
-    "sightline_reference_share", "gauge", ("label",), "Share of the test images whose best label was this when the model was made, 0 to 1."
+    "sightline_reference_share",
+    "gauge",
+    ("label",),
+    "Share of the test images whose best label was this when the model was made, 0 to 1.",
 )
-MODEL_INFO = Metric("sightline_model_info", "gauge", ("model", "version", "digest", "engine"), "1 for what is served.")
-READY = Metric("sightline_ready", "gauge", (), "1 where requests can be answered, else 0.")
-MEMORY = Metric("sightline_memory_bytes", "gauge", ("kind",), "Memory by kind: resident, gpu_allocated or gpu_reserved.")
+MODEL_INFO = Metric(
+    "sightline_model_info", "gauge", ("model", "version", "digest", "engine"), "1 for the model that is served."
+)
+READY = Metric("sightline_ready", "gauge", (), "1 if requests can be answered, else 0.")
+MEMORY = Metric(
+    "sightline_memory_bytes", "gauge", ("kind",), "Memory by kind: resident, gpu_allocated or gpu_reserved."
+)
 
 METRICS = (
     REQUESTS,
@@ -95,10 +119,10 @@ METRICS = (
 
 
 class Metrics:
-    """Where observations go; from any thread.
+    """Records observations; may be called from any thread.
 
     Args:
-        registry: of this process; a registry of its own in tests.
+        registry: of this process; tests use one of their own.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -106,7 +130,7 @@ class Metrics:
         self._metrics: dict[str, Any] = {metric.name: _made(metric, registry) for metric in METRICS}
 
     def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
-        """Adds to a counter; an amount of 0 or less adds nothing."""
+        """Adds to a counter. An amount of 0 or less adds nothing."""
         if amount > 0:
             self._labelled(metric, labels).inc(amount)
 
@@ -119,7 +143,7 @@ class Metrics:
         self._labelled(metric, labels).set(value)
 
     def watch(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
-        """Lets a gauge call this, in whatever thread, each time it is read."""
+        """Computes a gauge by a function each time it is read, in whatever thread reads it."""
         self._labelled(metric, labels).set_function(read)
 
     def _labelled(self, metric: Metric, labels: dict[str, str]) -> Any:
@@ -128,36 +152,8 @@ class Metrics:
 
 def _made(metric: Metric, registry: CollectorRegistry) -> Any:
     if metric.kind == "histogram":
-        return prometheus_client.Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
+        return prometheus_client.Histogram(
+            metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets
+        )
     make = prometheus_client.Counter if metric.kind == "counter" else prometheus_client.Gauge
     return make(metric.name, metric.help, metric.labels, registry=registry)
-
-
-class RayBridge:
-    """Gives every sample of a registry to Ray, as a gauge of the sample's own name. Only inside a replica.
-
-    Ray's own counters and histograms cost a request three times as much CPU for a fifth of the observations, and lose a
-    histogram's exact sum; a gauge takes its time once a refresh, whatever the traffic, and goes when its replica is gone.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._gauges: dict[str, Any] = {}
-        threading.Thread(target=self._run, name="metrics", daemon=True).start()
-
-    def refresh(self) -> None:
-        """Gives every sample once."""
-        from ray.serve.metrics import Gauge
-
-        for metric in self._registry.collect():
-            for sample in metric.samples:
-                if sample.name.endswith("_created"):
-                    continue
-                if sample.name not in self._gauges:
-                    self._gauges[sample.name] = Gauge(sample.name, description=metric.documentation, tag_keys=tuple(sample.labels))  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
-                self._gauges[sample.name].set(sample.value, sample.labels)
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(_REFRESH_S)
-            self.refresh()

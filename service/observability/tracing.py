@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry: below FastAPI's span of a request one for each stage, and one a batch, linked to all its requests.
+"""Traces by OpenTelemetry: a span for each stage below FastAPI's span of the request, and one for each batch, linked to its requests.
 
-Off by default: where no endpoint is set, OpenTelemetry's do-nothing tracer stands here, and what is below costs some microseconds.
+Off by default. Without an endpoint OpenTelemetry's no-op tracer is used, and the calls below cost some microseconds.
 """
 
 import threading
@@ -17,14 +17,14 @@ from opentelemetry.trace import Link, Span
 from service.settings import Settings
 
 Moments = Mapping[str, tuple[float, float]]
-"""Stages by name: from and until, of `time.monotonic()`."""
+"""For each stage its begin and end, in seconds of `time.monotonic()`."""
 
 _NAME = "sightline"
 _EXPORT_TIMEOUT_S = 5
 
 
 def start_tracing(settings: Settings) -> None:
-    """Sends this process's spans to `otlp_endpoint`, in a thread of their own; does nothing where there is none."""
+    """Starts a thread that sends this process's spans to `otlp_endpoint`; does nothing if that is not set."""
     if settings.otlp_endpoint is None:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -40,7 +40,7 @@ def start_tracing(settings: Settings) -> None:
 
 
 def stop_tracing() -> None:
-    """Sends the spans that still wait; a collector that takes longer than `_EXPORT_TIMEOUT_S` for that does not get them."""
+    """Sends the spans that still wait. They are lost if the collector takes longer than `_EXPORT_TIMEOUT_S`."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         sender = threading.Thread(target=provider.shutdown, daemon=True)  # by itself it may take 30 s
@@ -49,12 +49,12 @@ def stop_tracing() -> None:
 
 
 def current_request() -> Span:
-    """The span of the request that this task works for; one that does not record where there is none."""
+    """The span of the request that this task works for; a span that does not record if there is none."""
     return trace.get_current_span()
 
 
 def record_stages(request: Span, stages: Moments, links: Sequence[Link] = ()) -> None:
-    """One child of a request's span for each stage that is over."""
+    """Records one child of a request's span for each stage that is done."""
     if not request.is_recording():
         return
     context = trace.set_span_in_context(request)
@@ -63,12 +63,12 @@ def record_stages(request: Span, stages: Moments, links: Sequence[Link] = ()) ->
 
 
 def record_batch(requests: Sequence[Span], stages: Sequence[Moments], batch: tuple[float, float]) -> None:
-    """A batch that is over: a span linked to those of its requests, in the trace of the first; their stages, linked to it.
+    """Records a batch that is done: a span in the trace of its first request, linked to all requests; and their stages, linked to it.
 
     Args:
         requests: one for each image; at least one is traced.
-        stages: those of each image.
-        batch: from and until, of `time.monotonic()`.
+        stages: the stages of each image.
+        batch: begin and end, in seconds of `time.monotonic()`.
     """
     traced = [(request, moments) for request, moments in zip(requests, stages, strict=True) if request.is_recording()]
     span = _tracer().start_span(
@@ -88,5 +88,5 @@ def _tracer() -> trace.Tracer:
 
 
 def _wall_ns(monotonic_s: float) -> int:
-    """The same moment since 1970."""
+    """The same moment in nanoseconds since 1970."""
     return time.time_ns() - int(1e9 * (time.monotonic() - monotonic_s))

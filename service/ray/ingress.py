@@ -1,7 +1,7 @@
-"""Between HAProxy and Ray: a replica's requests go straight to its application, and no client talks to Ray.
+"""Between HAProxy and Ray: sends a replica's requests straight to its application, and keeps clients from talking to Ray.
 
-Ray puts `ray_middlewares` around both of its HTTP servers: the one in each replica, which HAProxy sends requests to, and the
-fallback proxy, which gets them while there is no replica and passes them on as calls.
+Ray puts `ray_middlewares` around both of its HTTP servers: the one in each replica, to which HAProxy sends requests, and the
+fallback proxy, which receives them while there is no replica.
 """
 
 from starlette.middleware import Middleware
@@ -10,17 +10,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.http.envelope import REQUEST_ID, request_id_of
 
 _RAY_PATHS = "/-/"  # HAProxy asks for a replica's health there
-# Ray obeys these from anybody: the first two switch its timeout and its cancellation off, the third picks a model.
+# Ray accepts these headers from any client: the first two disable its timeout and its cancellation, the third selects a model.
 _FOR_RAY_ONLY = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
 _application: ASGIApp | None = None
 
 
 def serve_directly(application: ASGIApp) -> None:
-    """From here on this process answers its requests with this application.
+    """Makes this process answer its requests with this application, without Ray in between.
 
-    Ray's own way there costs a request two tasks, a queue and its own account in metrics (docs/adr/0014). What it would do is
-    done elsewhere: cancelling for a client that left in `service.http.api`, refusing when full in `service.http.admission`, waiting for
-    what is in flight at the end in uvicorn.
+    Ray's own path costs two tasks, a queue and several metrics per request (docs/adr/0014). What it would do is done elsewhere:
+    `service.http.classify` cancels for a client that has left, `service.http.admission` refuses when the replica is full, and
+    uvicorn waits for requests in flight when the replica stops.
     """
     global _application  # a replica is a process
     _application = application
@@ -30,7 +30,7 @@ class Ingress:
     """The outermost layer of a Ray HTTP server.
 
     Args:
-        ray: what Ray does with a request.
+        ray: Ray's own handling of a request.
     """
 
     def __init__(self, ray: ASGIApp) -> None:
@@ -46,9 +46,13 @@ class Ingress:
             await self._through_ray(scope, receive, send)
 
     async def _through_ray(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Takes away what a client may not tell Ray, and gives Ray a request id that is safe to repeat."""
+        """Removes the headers that a client must not send to Ray, and sets a valid request id."""
         request_id = (REQUEST_ID, request_id_of(scope).encode())
-        kept = [(name, value) for name, value in scope["headers"] if name != REQUEST_ID and _spelling(name) not in _FOR_RAY_ONLY]
+        kept = [
+            (name, value)
+            for name, value in scope["headers"]
+            if name != REQUEST_ID and _spelling(name) not in _FOR_RAY_ONLY
+        ]
 
         async def send_one_id(message: Message) -> None:
             if message["type"] == "http.response.start":  # Ray appends the id to what the application has set
@@ -60,7 +64,7 @@ class Ingress:
 
 
 def ray_middlewares() -> list[Middleware]:
-    """What Ray puts around its own ingress; it finds this through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+    """Called by Ray, which finds it through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH and puts these around its own ingress."""
     return [Middleware(Ingress)]
 
 

@@ -1,6 +1,7 @@
-"""How many replicas there are: so many that each holds about as many images, waiting or running, as it should.
+"""How many replicas run, and which share of a GPU each reserves.
 
-Ray's own policy counts the requests that Ray hands on, and these do not pass through Ray (docs/adr/0014).
+The number follows the images that each replica has, waiting or running. Ray's own policy counts the requests that Ray hands on,
+and ours do not pass through Ray (docs/adr/0014).
 """
 
 from typing import Any
@@ -9,33 +10,38 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingP
 
 from service.settings import Settings
 
-HELD_IMAGES = "held_images"  # what a replica reports
+ONGOING_IMAGES = "ongoing_images"  # what each replica reports to Ray
 _LOOK_BACK_S = 15.0
 
 
 def autoscaling(settings: Settings) -> AutoscalingConfig | None:
-    """From `replicas` to `max_replicas`; None where their number is fixed."""
-    if settings.max_replicas <= settings.replicas:
+    """From `num_replicas` to `max_replicas`; None if the number is fixed."""
+    if settings.max_replicas <= settings.num_replicas:
         return None
     return AutoscalingConfig(
-        min_replicas=settings.replicas,
+        min_replicas=settings.num_replicas,
         max_replicas=settings.max_replicas,
-        target_ongoing_requests=settings.target_held_images,
-        upscale_delay_s=settings.scale_up_delay_s,
-        downscale_delay_s=settings.scale_down_delay_s,
+        target_ongoing_requests=settings.target_ongoing_images,
+        upscale_delay_s=settings.upscale_delay_s,
+        downscale_delay_s=settings.downscale_delay_s,
         look_back_period_s=_LOOK_BACK_S,
-        policy=AutoscalingPolicy(policy_function="service.ray.scaling:replicas_for_held_images"),  # type: ignore[no-untyped-call]
+        policy=AutoscalingPolicy(policy_function="service.ray.scaling:replicas_for_ongoing_images"),  # type: ignore[no-untyped-call]
     )
 
 
-def replicas_for_held_images(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """Ray asks this; it keeps the answer within its bounds and delays itself.
+def replicas_for_ongoing_images(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+    """Called by Ray, which applies the bounds and the delays itself.
 
     Returns:
-        How many replicas there should be, and nothing to remember.
+        How many replicas there should be, and no state.
     """
-    held = (context.aggregated_metrics or {}).get(HELD_IMAGES)
-    if not held:  # nobody has reported yet
+    ongoing = (context.aggregated_metrics or {}).get(ONGOING_IMAGES)
+    if not ongoing:  # no replica has reported yet
         return context.target_num_replicas, {}
     config: Any = context.config
-    return sum(held.values()) / config.get_target_ongoing_requests(), {}
+    return sum(ongoing.values()) / config.get_target_ongoing_requests(), {}
+
+
+def gpu_share(replicas: int, gpus: int) -> float:
+    """The fraction of a GPU each replica reserves, so that replicas spread evenly; 0 without GPUs."""
+    return 1 / -(-replicas // gpus) if gpus else 0.0

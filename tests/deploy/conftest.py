@@ -16,7 +16,9 @@ def promtool() -> Callable[..., str]:
         pytest.skip("promtool is missing; install Debian's package prometheus")
 
     def run(*arguments: str | Path, given: str | None = None) -> str:
-        finished = subprocess.run([found, *map(str, arguments)], input=given, capture_output=True, text=True, timeout=60)
+        finished = subprocess.run(
+            [found, *map(str, arguments)], input=given, capture_output=True, text=True, timeout=60
+        )
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 

@@ -10,7 +10,11 @@ import yaml
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules"
 RUNBOOKS = DEPLOY.parent / "docs" / "runbooks"
-ALERTS = {rule["alert"]: rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]}
+ALERTS = {
+    rule["alert"]: rule
+    for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
 
 
 class Case(NamedTuple):
@@ -23,7 +27,10 @@ class Case(NamedTuple):
 
 def requests(ok: float, failed: float) -> dict[str, str]:
     """So many a minute."""
-    return {'sightline_requests_total{status="200"}': f"0+{ok}x5000", 'sightline_requests_total{status="503"}': f"0+{failed}x5000"}
+    return {
+        'sightline_requests_total{status="200"}': f"0+{ok}x5000",
+        'sightline_requests_total{status="503"}': f"0+{failed}x5000",
+    }
 
 
 def answers(fast: float, slow: float) -> dict[str, str]:
@@ -36,18 +43,26 @@ def answers(fast: float, slow: float) -> dict[str, str]:
 
 def waits(fast: float, slow: float) -> dict[str, str]:
     """So many images a minute that wait for 50 ms at most, and for 250 ms at most."""
-    name = 'sightline_stage_seconds_bucket{stage="queue_wait",le="%s"}'
-    return {name % edge: f"0+{count}x5000" for edge, count in (("0.05", fast), ("0.25", fast + slow), ("+Inf", fast + slow))}
+    name = 'sightline_stage_seconds_bucket{stage="queue",le="%s"}'
+    return {
+        name % edge: f"0+{count}x5000" for edge, count in (("0.05", fast), ("0.25", fast + slow), ("+Inf", fast + slow))
+    }
 
 
 def outcomes(ok: float, failed: float) -> dict[str, str]:
-    return {'sightline_images_total{outcome="ok"}': f"0+{ok}x5000", 'sightline_images_total{outcome="failed"}': f"0+{failed}x5000"}
+    return {
+        'sightline_images_total{outcome="ok"}': f"0+{ok}x5000",
+        'sightline_images_total{outcome="failed"}': f"0+{failed}x5000",
+    }
 
 
 def mix(now: tuple[float, float]) -> dict[str, str]:
     """Predictions a minute of two labels that were equally frequent."""
     shares = {f'sightline_reference_share{{label="{label}"}}': "0.5x5000" for label in "ab"}
-    return shares | {f'sightline_predictions_total{{label="{label}"}}': f"0+{count}x5000" for label, count in zip("ab", now, strict=True)}
+    return shares | {
+        f'sightline_predictions_total{{label="{label}"}}': f"0+{count}x5000"
+        for label, count in zip("ab", now, strict=True)
+    }
 
 
 def confidence(before: float, now: float, count: float = 20) -> dict[str, str]:
@@ -63,7 +78,9 @@ def confidence(before: float, now: float, count: float = 20) -> dict[str, str]:
 def replicas(count: int, lives: int) -> dict[str, str]:
     """One after another, each for so many minutes; and one from minute 60 on."""
     name = 'sightline_model_info{replica="%s"}'
-    return {name % number: f"_x{lives * number} 1x{lives - 1} stale" for number in range(count)} | {name % "last": "_x60 1x20"}
+    return {name % number: f"_x{lives * number} 1x{lives - 1} stale" for number in range(count)} | {
+        name % "last": "_x60 1x20"
+    }
 
 
 GPU = "ray_node_gpus_utilization"
@@ -90,7 +107,8 @@ CASES = {
         {"ray_node_gram_used": "90x100", "ray_node_gram_available": "10x100"},
     ),
     "SightlineHostMemoryHigh": Case(
-        {"ray_node_mem_used": "95x100", "ray_node_mem_total": "100x100"}, {"ray_node_mem_used": "85x100", "ray_node_mem_total": "100x100"}
+        {"ray_node_mem_used": "95x100", "ray_node_mem_total": "100x100"},
+        {"ray_node_mem_used": "85x100", "ray_node_mem_total": "100x100"},
     ),
     "SightlineInferenceFailures": Case(outcomes(998, 2), outcomes(999.5, 0.5)),
     "SightlineDecodeFailuresHigh": Case(
@@ -99,7 +117,9 @@ CASES = {
     ),
     "SightlineClassMixDrift": Case(mix((18, 2)), mix((12, 8)), "130m"),
     "SightlineConfidenceDrop": Case(confidence(2, 8), confidence(7, 8), "1640m"),
-    "SightlineMetricOverflow": Case({'sightline_predictions_total{otel_metric_overflow="true"}': "1x100"}, mix((10, 10))),
+    "SightlineMetricOverflow": Case(
+        {'sightline_predictions_total{otel_metric_overflow="true"}': "1x100"}, mix((10, 10))
+    ),
 }
 # The same, but with so few requests that one failure would wake somebody.
 LOW_TRAFFIC = {
@@ -150,9 +170,14 @@ def test_every_alert_has_its_cases() -> None:
 
 def test_the_drift_of_90_to_10_against_half_and_half_is_what_the_formula_gives(promtool: Any, tmp_path: Path) -> None:
     series = [{"series": name, "values": values} for name, values in mix((18, 2)).items()]
-    expected = [{"labels": "sightline:label_psi:1h", "value": 0.8788898309344878}]  # 0.4 ln(0.9/0.5) - 0.4 ln(0.1/0.5), by hand
+    expected = [
+        {"labels": "sightline:label_psi:1h", "value": 0.8788898309344878}
+    ]  # 0.4 ln(0.9/0.5) - 0.4 ln(0.1/0.5), by hand
     asked = [{"expr": "sightline:label_psi:1h", "eval_time": "70m", "exp_samples": expected}]
-    test = {"rule_files": [str(RULES / "recording.yml")], "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]}
+    test = {
+        "rule_files": [str(RULES / "recording.yml")],
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": asked}],
+    }
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
     promtool("test", "rules", tmp_path / "test.yml")
 

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 from vision.bundle.store import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,9 @@ def test_every_variable_is_explained_and_has_the_default_that_is_said() -> None:
     ours = {name for name in explained if name.startswith("SIGHTLINE_") or name == "COMPOSE_PROFILES"}
     assert used.keys() - ours == explained.keys() - ours
     optional = {"TLS_CERTIFICATE", "BUILD_CA"}  # empty, whatever stands in for the file
-    assert {name: used[name] for name in used.keys() - optional} == {name: explained[name] for name in used.keys() - optional}
+    assert {name: used[name] for name in used.keys() - optional} == {
+        name: explained[name] for name in used.keys() - optional
+    }
     assert not any(explained[name] for name in optional)
 
 
@@ -118,8 +120,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     found = Stack(tmp_path_factory.mktemp("no-models"))
     base = f"BASE_IMAGE={os.environ.get('BASE_IMAGE', 'debian:bookworm-slim')}"
     for name, packages in PACKAGES.items():
-        arguments = ("--file", str(ROOT / "tests/deploy/debian.Dockerfile"), "--build-arg", base, "--build-arg", f"PACKAGES={packages}")
-        found.docker("build", "--network", "host", "--tag", f"{PROJECT}-{name}", *arguments, str(ROOT / "tests/deploy"), timeout=600)
+        arguments = (
+            "--file",
+            str(ROOT / "tests/deploy/debian.Dockerfile"),
+            "--build-arg",
+            base,
+            "--build-arg",
+            f"PACKAGES={packages}",
+        )
+        found.docker(
+            "build",
+            "--network",
+            "host",
+            "--tag",
+            f"{PROJECT}-{name}",
+            *arguments,
+            str(ROOT / "tests/deploy"),
+            timeout=600,
+        )
     try:
         found.compose("build", "service", timeout=1800)
         found.up()
@@ -140,7 +158,9 @@ def test_without_a_model_the_demo_answers_through_the_edge(stack: Stack, digit: 
 @pytest.mark.slow
 def test_prometheus_reads_the_service(stack: Stack) -> None:
     def asked(query: str) -> list[dict[str, Any]]:
-        answer = httpx.get(f"http://127.0.0.1:{stack.prometheus_port}/api/v1/query", params={"query": query}, timeout=10)
+        answer = httpx.get(
+            f"http://127.0.0.1:{stack.prometheus_port}/api/v1/query", params={"query": query}, timeout=10
+        )
         return answer.json()["data"]["result"]
 
     deadline = time.monotonic() + 90
@@ -159,7 +179,9 @@ def test_every_container_is_locked_down_in_fact(stack: Stack) -> None:
         assert facts["HostConfig"]["ReadonlyRootfs"], name
         assert facts["HostConfig"]["Memory"] > 0, name
         assert facts["HostConfig"]["PidsLimit"] > 0, name
-        status = dict(line.split(":\t", 1) for line in stack.inside(name, "cat", "/proc/1/status").splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1) for line in stack.inside(name, "cat", "/proc/1/status").splitlines() if ":\t" in line
+        )
         assert (int(status["CapEff"], 16), status["NoNewPrivs"]) == (0, "1"), name
         refused = stack.inside(name, "sh", "-c", "touch /etc/x 2>&1 || true")
         assert "Read-only" in refused, name
@@ -168,12 +190,18 @@ def test_every_container_is_locked_down_in_fact(stack: Stack) -> None:
 
 @pytest.mark.slow
 def test_nothing_but_the_published_ports_can_be_reached(stack: Stack) -> None:
-    assert json.loads(stack.docker("inspect", stack.container("service")))[0]["HostConfig"]["PortBindings"] in ({}, None)
+    assert json.loads(stack.docker("inspect", stack.container("service")))[0]["HostConfig"]["PortBindings"] in (
+        {},
+        None,
+    )
     address = stack.docker(
-        "inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{PROJECT}_service").IPAddress}}}}', stack.container("service")
+        "inspect",
+        "--format",
+        f'{{{{(index .NetworkSettings.Networks "{PROJECT}_service").IPAddress}}}}',
+        stack.container("service"),
     ).strip()
     ports = sorted({int(line.split()[1].split(":")[1], 16) for line in _listening(stack)})
-    assert {8000, 9080} <= set(ports)
+    assert {8000, 8002} <= set(ports)
     assert len(ports) > 5  # Ray's are among them
     connects = f"timeout 1 bash -c '</dev/tcp/{address}/'$port 2>/dev/null && echo $port"
     probe = f"for port in {' '.join(map(str, ports))}; do ({connects}) & done; wait; true"
@@ -198,7 +226,9 @@ def _listening(stack: Stack) -> list[str]:
 
 @pytest.mark.slow
 def test_every_profile_is_understood(stack: Stack) -> None:
-    found = stack.compose("--profile", "gpu", "--profile", "load", "--profile", "alerts", "config", "--services").split()
+    found = stack.compose(
+        "--profile", "gpu", "--profile", "load", "--profile", "alerts", "config", "--services"
+    ).split()
     assert sorted(found) == sorted(COMPOSE["services"])
 
 
@@ -254,7 +284,9 @@ def test_stopped_under_load_nothing_in_flight_is_lost(stack: Stack, digit: Calla
         one.join()
     before = Counter(what for begun, what in asked if begun < started)
     after = Counter(what for begun, what in asked if begun >= started)
-    exits = {name: json.loads(stack.docker("inspect", stack.container(name)))[0]["State"]["ExitCode"] for name in STARTED}
+    exits = {
+        name: json.loads(stack.docker("inspect", stack.container(name)))[0]["State"]["ExitCode"] for name in STARTED
+    }
     assert before[200] > 50
     assert set(before) == {200}, before
     assert not any(what in after for what in (500, 502, 503, 504)), after

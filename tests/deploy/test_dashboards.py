@@ -15,12 +15,16 @@ import yaml
 from deploy.grafana.dashboards import FOLDER, text
 from deploy.grafana.panels import DASHBOARDS, Panel
 from loadtests.bench.prometheus import prometheus
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 from service.observability.metrics import METRICS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PANELS = [(dashboard.uid, panel) for dashboard in DASHBOARDS for row in dashboard.rows.values() for panel in row]
-GROUPS = [group for file in sorted(DEPLOY.glob("prometheus/rules/*.yml")) for group in yaml.safe_load(file.read_text())["groups"]]
+GROUPS = [
+    group
+    for file in sorted(DEPLOY.glob("prometheus/rules/*.yml"))
+    for group in yaml.safe_load(file.read_text())["groups"]
+]
 RULES = [rule for group in GROUPS for rule in group["rules"]]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 EXPRESSIONS = [query for _, panel in PANELS for query in panel.queries.values()] + [rule["expr"] for rule in RULES]
@@ -44,7 +48,9 @@ def of_table(name: str) -> str:
 def test_the_files_are_what_the_panels_say() -> None:
     assert {file.name for file in FOLDER.glob("*.json")} == {f"{dashboard.uid}.json" for dashboard in DASHBOARDS}
     for dashboard in DASHBOARDS:
-        assert (FOLDER / f"{dashboard.uid}.json").read_text() == text(dashboard), "run python -m deploy.grafana.dashboards"
+        assert (FOLDER / f"{dashboard.uid}.json").read_text() == text(dashboard), (
+            "run python -m deploy.grafana.dashboards"
+        )
 
 
 def test_panels_and_rules_name_what_the_table_has_and_the_other_way_round() -> None:
@@ -62,7 +68,9 @@ def test_panels_have_what_grafana_needs_and_do_not_overlap(dashboard) -> None:
     panels = [panel for panel in json.loads(text(dashboard))["panels"] if panel["type"] != "row"]
     assert len({panel["title"] for panel in panels}) == len(panels)
     places = [panel["gridPos"] for panel in panels]
-    cells = [(x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]
+    cells = [
+        (x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+    ]
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24
     for panel in panels:
@@ -79,7 +87,9 @@ class Scraped:
 
     def value(self, expression: str) -> list[dict]:
         """The series of an instant query."""
-        answer = httpx.get(f"{self._address}/api/v1/query", params={"query": expression.replace("$__rate_interval", "1m")}, timeout=30)
+        answer = httpx.get(
+            f"{self._address}/api/v1/query", params={"query": expression.replace("$__rate_interval", "1m")}, timeout=30
+        )
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]["result"]
 
@@ -92,7 +102,7 @@ def scraped(
         pytest.skip("prometheus is missing; install Debian's package prometheus")
     folder = tmp_path_factory.mktemp("monitored")
     metrics_port = free_ports(1)[0]
-    service = launch(models, folder, metrics_port=str(metrics_port), max_queued_requests="4", cache_images="4")
+    service = launch(models, folder, metrics_port=str(metrics_port), max_ongoing_requests="4", cache_images="4")
     try:
         service.wait_until_ready()
         with prometheus(metrics_port, folder) as address:
@@ -117,7 +127,9 @@ def _under_load(found: Scraped, url: str, digit: Callable, encoded: Callable) ->
 
 def _has_data(scraped: Scraped, panel: Panel) -> bool:
     try:
-        return all(any(series["value"][1] != "NaN" for series in scraped.value(query)) for query in panel.queries.values())
+        return all(
+            any(series["value"][1] != "NaN" for series in scraped.value(query)) for query in panel.queries.values()
+        )
     except httpx.TransportError:  # it has only just been started
         return False
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from loadtests.bench.edge import CONFIG, haproxy
 from service.errors import PROBLEMS
 from service.http.schemas import Problem
-from service.local.supervisor import free_ports
+from service.local.ports import free_ports
 
 MAX_BODY_BYTES = 4096
 
@@ -49,7 +49,11 @@ class Echo(BaseHTTPRequestHandler):
         elif self.path == "/dies":
             self.close_connection = True
         else:
-            self._answer(200, "application/json", json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
+            self._answer(
+                200,
+                "application/json",
+                json.dumps({name.lower(): value for name, value in self.headers.items()}).encode(),
+            )
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -88,7 +92,9 @@ class Edge:
             return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._context)
 
-    def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    def ask(
+        self, path: str = "/", method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         with contextlib.closing(self.connection()) as connection:
             connection.request(method, path, body, headers or {})
             return read(connection)
@@ -113,12 +119,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
     with contextlib.ExitStack() as running:
 
         def run(
-            *, certificate: Path | None = None, replace: tuple[tuple[str, str], ...] = (), per_address: int = 100, behind: bool = True
+            *,
+            certificate: Path | None = None,
+            replace: tuple[tuple[str, str], ...] = (),
+            per_address: int = 100,
+            behind: bool = True,
         ) -> Edge:
             server = f"127.0.0.1:{backend.server_address[1] if behind else free_ports(1)[0]}"
             places = (("service-gpu:8000", "127.0.0.1:1"), ("service:8000", server), *replace)
-            variables = {"EDGE_TLS": certificate or "", "EDGE_CONNECTIONS": 256, "EDGE_CONNECTIONS_PER_ADDRESS": per_address}
-            port = running.enter_context(haproxy(tmp_path, places, behind, SIGHTLINE_MAX_BODY_BYTES=MAX_BODY_BYTES, **variables))
+            variables = {
+                "EDGE_TLS": certificate or "",
+                "EDGE_CONNECTIONS": 256,
+                "EDGE_CONNECTIONS_PER_ADDRESS": per_address,
+            }
+            port = running.enter_context(
+                haproxy(tmp_path, places, behind, SIGHTLINE_MAX_BODY_BYTES=MAX_BODY_BYTES, **variables)
+            )
             return Edge(port, ssl.create_default_context(cafile=str(certificate)) if certificate else None)
 
         yield run
@@ -151,7 +167,9 @@ def test_the_service_hears_what_a_client_may_say_and_no_more(start: Callable[...
         "x-forwarded-host": "elsewhere",
     }
     heard = json.loads(
-        start().ask("/classify", "POST", b"photo", {**forbidden, "traceparent": "00-a-b-01", "content-type": "image/png"}).body
+        start()
+        .ask("/classify", "POST", b"photo", {**forbidden, "traceparent": "00-a-b-01", "content-type": "image/png"})
+        .body
     )
     assert heard.keys() == {
         *(
@@ -228,7 +246,9 @@ def test_an_address_has_so_many_connections(start: Callable[..., Edge]) -> None:
     edge = start(per_address=3)
     with contextlib.ExitStack() as stack:
         four = [stack.enter_context(contextlib.closing(edge.connection())) for _ in range(4)]
-        answers = [_asked(connection) for connection in four]  # one after the other: each has been counted when the next one comes
+        answers = [
+            _asked(connection) for connection in four
+        ]  # one after the other: each has been counted when the next one comes
         assert [answer.status for answer in answers] == [200, 200, 200, 429]
         assert answers[3].problem.code == "too_many_connections"
         assert four[3].sock is None  # the edge has said that it closes
@@ -242,7 +262,9 @@ def test_an_address_has_so_many_connections(start: Callable[..., Edge]) -> None:
 def test_an_address_with_twice_as_many_is_not_heard(start: Callable[..., Edge]) -> None:
     request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     # One thread: two would count two that come at a time, and then find both to be too many.
-    edge = start(per_address=3, replace=(('maxconn "$EDGE_CONNECTIONS"', 'maxconn "$EDGE_CONNECTIONS"\n    nbthread 1'),))
+    edge = start(
+        per_address=3, replace=(('maxconn "$EDGE_CONNECTIONS"', 'maxconn "$EDGE_CONNECTIONS"\n    nbthread 1'),)
+    )
     with contextlib.ExitStack() as stack:
         seven = [stack.enter_context(socket.create_connection(("127.0.0.1", edge.port), timeout=10)) for _ in range(7)]
         with contextlib.suppress(ConnectionResetError):
@@ -302,10 +324,14 @@ def _certificate() -> bytes:
     now = datetime.datetime.now(datetime.UTC)
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1)
+        )
         .add_extension(address, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     return made.public_bytes(serialization.Encoding.PEM) + secret

@@ -10,7 +10,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from service.app import APPLICATION, ImageClassifier
-from service.local.supervisor import ray_serve_environment
+from service.ray.environment import ray_serve_environment
 from service.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -40,16 +40,45 @@ TEXTS = {"type": "object", "additionalProperties": TEXT}
 POD = closed(("spec",), metadata=ANY, spec={"type": "object", "required": ["containers"]})
 HEAD = closed(
     ("rayStartParams", "template"),
-    **{"rayStartParams": TEXTS, "template": POD, "serviceType": TEXT, "headService": ANY, "enableIngress": FLAG, "labels": TEXTS},
+    **{
+        "rayStartParams": TEXTS,
+        "template": POD,
+        "serviceType": TEXT,
+        "headService": ANY,
+        "enableIngress": FLAG,
+        "labels": TEXTS,
+    },
     resources=TEXTS,
 )
 WORKERS = closed(
     ("groupName", "rayStartParams", "template", "minReplicas", "maxReplicas"),
-    **{"groupName": TEXT, "replicas": COUNT, "minReplicas": COUNT, "maxReplicas": COUNT, "numOfHosts": COUNT, "idleTimeoutSeconds": COUNT},
-    **{"rayStartParams": TEXTS, "template": POD, "scaleStrategy": ANY, "suspend": FLAG, "labels": TEXTS, "resources": TEXTS},
+    **{
+        "groupName": TEXT,
+        "replicas": COUNT,
+        "minReplicas": COUNT,
+        "maxReplicas": COUNT,
+        "numOfHosts": COUNT,
+        "idleTimeoutSeconds": COUNT,
+    },
+    **{
+        "rayStartParams": TEXTS,
+        "template": POD,
+        "scaleStrategy": ANY,
+        "suspend": FLAG,
+        "labels": TEXTS,
+        "resources": TEXTS,
+    },
 )
 AUTOSCALER = closed(
-    **{"resources": ANY, "image": TEXT, "imagePullPolicy": TEXT, "env": ANY, "envFrom": ANY, "volumeMounts": ANY, "securityContext": ANY},
+    **{
+        "resources": ANY,
+        "image": TEXT,
+        "imagePullPolicy": TEXT,
+        "env": ANY,
+        "envFrom": ANY,
+        "volumeMounts": ANY,
+        "securityContext": ANY,
+    },
     idleTimeoutSeconds=COUNT,
     upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
     version={"enum": ["v1", "v2"]},
@@ -72,7 +101,11 @@ RAY_SERVICE_SCHEMA = closed(
     kind={"const": "RayService"},
     metadata={"type": "object", "required": ["name"]},
     spec=closed(
-        ("serveConfigV2", "rayClusterConfig"), serveConfigV2=TEXT, rayClusterConfig=CLUSTER_SPEC, serveService=ANY, upgradeStrategy=ANY
+        ("serveConfigV2", "rayClusterConfig"),
+        serveConfigV2=TEXT,
+        rayClusterConfig=CLUSTER_SPEC,
+        serveService=ANY,
+        upgradeStrategy=ANY,
     ),
 )
 
@@ -119,7 +152,9 @@ def test_it_deploys_the_serve_configuration_beside_it() -> None:
 
 def test_a_replica_fills_a_worker() -> None:
     wanted = SERVE["applications"][0]["deployments"][0]["ray_actor_options"]["num_cpus"]
-    assert [container["resources"]["limits"]["cpu"] for container in GROUPS["replicas"]["template"]["spec"]["containers"]] == [str(wanted)]
+    assert [
+        container["resources"]["limits"]["cpu"] for container in GROUPS["replicas"]["template"]["spec"]["containers"]
+    ] == [str(wanted)]
     assert GROUPS["replicas"]["maxReplicas"] == SERVE["applications"][0]["args"]["max_replicas"]
     assert GROUPS["head"]["rayStartParams"]["num-cpus"] == "0"
 
@@ -134,12 +169,14 @@ def test_the_pod_monitor_keeps_what_prometheus_keeps_under_the_same_names() -> N
     scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0]
     endpoint = manifest("podmonitor")["spec"]["podMetricsEndpoints"][0]
     names = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
-    assert [{names.get(key, key): value for key, value in rule.items()} for rule in endpoint["metricRelabelings"]] == scrape[
-        "metric_relabel_configs"
-    ]
+    assert [
+        {names.get(key, key): value for key, value in rule.items()} for rule in endpoint["metricRelabelings"]
+    ] == scrape["metric_relabel_configs"]
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": scrape["job_name"]}]
     for group in GROUPS.values():
         ports = {
-            port["name"]: port["containerPort"] for container in group["template"]["spec"]["containers"] for port in container["ports"]
+            port["name"]: port["containerPort"]
+            for container in group["template"]["spec"]["containers"]
+            for port in container["ports"]
         }
         assert str(ports[endpoint["port"]]) == group["rayStartParams"]["metrics-export-port"]

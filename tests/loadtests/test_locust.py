@@ -21,7 +21,9 @@ print(json.dumps({name: [(step.until_s, step.clients) for step in plan(20, 60)] 
 
 def test_the_plans_cover_the_time_and_end_where_they_should() -> None:
     # In a process of its own: importing locust replaces what sockets and threads are made of.
-    plans = json.loads(subprocess.run([sys.executable, "-c", PLANS], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    plans = json.loads(
+        subprocess.run([sys.executable, "-c", PLANS], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    )
     assert plans["steady"] == [[60, 20]]
     assert [clients for _, clients in plans["steps"]] == [1, 2, 4, 8, 16, 20]
     assert [clients for _, clients in plans["spike"]] == [2, 20, 2]
@@ -49,12 +51,20 @@ def test_locust_judges_a_real_service(models: Path, launch: Callable, tmp_path: 
 
 def run(url: str, prefix: Path, *options: str, status: int = 0) -> dict:
     command = [
-        *(str(Path(sys.executable).with_name("locust")), "--locustfile", "loadtests/locustfile.py", "--headless", "--only-summary"),
+        *(
+            str(Path(sys.executable).with_name("locust")),
+            "--locustfile",
+            "loadtests/locustfile.py",
+            "--headless",
+            "--only-summary",
+        ),
         *("--host", url, "--shape", "steps", "--clients", "16", "--seconds", "10", "--csv", str(prefix), *options),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     with prefix.with_suffix(".log").open("w") as log:
-        finished = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=120, check=False)
+        finished = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=120, check=False
+        )
     said = prefix.with_suffix(".log").read_text()
     assert finished.returncode == status, said
     return next(json.loads(line) for line in reversed(said.splitlines()) if line.startswith("{"))

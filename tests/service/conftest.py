@@ -11,7 +11,8 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.http.api import ClassifierLike, create_api
+from service.http.api import create_api
+from service.http.classify import ClassifierLike
 from service.local.processes import RUN_VARIABLE
 from service.model.classifier import Classifier
 from service.observability.metrics import Metrics
@@ -45,19 +46,31 @@ class Served:
         self._runner.close()
 
     def run(
-        self, scenario: Callable[[httpx.AsyncClient], Awaitable], classifier: ClassifierLike | None = None, **settings: object
+        self,
+        scenario: Callable[[httpx.AsyncClient], Awaitable],
+        classifier: ClassifierLike | None = None,
+        **settings: object,
     ) -> object:
         """Awaits scenario(client), for at most 30 s, with a client of a fresh API that has these settings."""
         api = create_api(classifier or self.classifier, Settings(**settings), self.metrics)
 
         async def whole() -> object:
-            async with asyncio.timeout(30), httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://sightline") as client:
+            async with (
+                asyncio.timeout(30),
+                httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://sightline") as client,
+            ):
                 return await scenario(client)
 
         return self._runner.run(whole())
 
     def request(
-        self, method: str, path: str, *, classifier: ClassifierLike | None = None, settings: dict | None = None, **options: object
+        self,
+        method: str,
+        path: str,
+        *,
+        classifier: ClassifierLike | None = None,
+        settings: dict | None = None,
+        **options: object,
     ) -> httpx.Response:
         """The answer to one request; options are httpx's."""
         return self.run(lambda client: client.request(method, path, **options), classifier, **settings or {})
@@ -126,7 +139,10 @@ def marked_processes(supervisor: int) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(RUN_VARIABLE, "").startswith(f"{supervisor}:") and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get(RUN_VARIABLE, "").startswith(f"{supervisor}:")
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(" ".join(process.cmdline())[:100])
         except psutil.Error:
             continue

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.settings import Settings, gpu_share
+from service.ray.scaling import gpu_share
+from service.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,6 @@ def test_a_deployment_asks_for_gpus_unless_openvino_serves(monkeypatch, engine, 
     from service import app
 
     monkeypatch.setattr(app, "count_gpus", lambda: 1)
-    deployment = app.build_app(Settings(engine=engine, replicas=2))._bound_deployment
+    deployment = app.build_app(Settings(engine=engine, num_replicas=2))._bound_deployment
     options = deployment.ray_actor_options
     assert (options["num_gpus"], options["num_cpus"]) == (expected, 0)

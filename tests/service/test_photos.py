@@ -28,7 +28,9 @@ def test_the_service_gives_the_evaluated_answer_to_every_validation_photo(
     quick = ["--recipe", "flowers", "--weights", weights, "--cache-features", "--epochs-finetuned", "0"]
     assert main(["train", str(data), "--out", str(out), *quick]) == 0
     printed = capsys.readouterr().out
-    assert "roses/15922772266_1167a06620.jpg = tulips/15922772266_1167a06620.jpg" in printed, "one photo has two labels in this data"
+    assert "roses/15922772266_1167a06620.jpg = tulips/15922772266_1167a06620.jpg" in printed, (
+        "one photo has two labels in this data"
+    )
     assert main(["evaluate", str(out / "1"), str(data), "--part", "val", "--predictions", str(lines)]) == 0
 
     expected = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -41,14 +43,18 @@ def test_the_service_gives_the_evaluated_answer_to_every_validation_photo(
         engine = httpx.get(f"{started.url}/models").json()["models"][0]["engine"]
         with httpx.Client() as client:
             for line in expected:
-                answer = client.post(url, content=(data / line["path"]).read_bytes()).json()["results"][0]["predictions"]
+                answer = client.post(url, content=(data / line["path"]).read_bytes()).json()["results"][0][
+                    "predictions"
+                ]
                 served = {prediction["label"]: prediction["score"] for prediction in answer}
                 apart = max(apart, *(abs(served[label] - score) for label, score in line["probabilities"].items()))
                 if answer[0]["label"] != max(line["probabilities"], key=line["probabilities"].get):
                     differing.append(line["path"])
     finally:
         assert started.stop() == 0, started.printed
-    print(f"{len(expected)} photos through {engine}: {len(differing)} with another label, largest difference {apart:.2e}")
+    print(
+        f"{len(expected)} photos through {engine}: {len(differing)} with another label, largest difference {apart:.2e}"
+    )
     assert differing == []
     # Through one engine only the batch can differ; the manifest states how far that engine is from torch.
     assert apart <= 1e-4

@@ -8,7 +8,8 @@ import annotated_types
 import pytest
 from pydantic import ValidationError
 
-from service.settings import PREFIX, Settings, SettingsError, available_cpus
+from service.settings import PREFIX, RENAMED, Settings, SettingsError
+from vision.hardware import available_cpus
 from vision.image import DecodeLimits
 
 FIELDS = Settings.model_fields
@@ -32,7 +33,7 @@ def bounds(name: str) -> tuple[float, float]:
 def test_the_defaults_serve_the_only_model_on_loopback():
     settings = Settings.from_environment()
     assert (settings.models_dir, settings.model, settings.log_file) == (Path("models"), None, None)
-    assert (settings.host, settings.port, settings.engine, settings.replicas) == ("127.0.0.1", 8000, "auto", 1)
+    assert (settings.host, settings.port, settings.engine, settings.num_replicas) == ("127.0.0.1", 8000, "auto", 1)
     assert settings.decode_limits == DecodeLimits()
 
 
@@ -59,8 +60,23 @@ def test_the_environment_overrides_a_default_and_an_argument_the_environment(mon
 @pytest.mark.parametrize("name", ["SIGHTLINE_X", "SIGHTLINE_PROT", "sightline_workers", "SIGHTLINE_", "SIGHTLINE_RUNS"])
 def test_an_unknown_name_is_refused_by_name_and_the_known_ones_are_listed(monkeypatch, name):
     monkeypatch.setenv(name, "1")
-    with pytest.raises(SettingsError, match=f"no setting {name};.*SIGHTLINE_PORT"):
+    with pytest.raises(SettingsError, match=f"no setting {name}\\. .*SIGHTLINE_PORT"):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_earlier_name_is_refused_with_the_new_one(monkeypatch, old, new):
+    monkeypatch.setenv(f"SIGHTLINE_{old.upper()}", "1")
+    with pytest.raises(SettingsError, match=f"SIGHTLINE_{old.upper()} is now called SIGHTLINE_{new.upper()}; set that"):
+        Settings.from_environment()
+    monkeypatch.delenv(f"SIGHTLINE_{old.upper()}")
+    with pytest.raises(ValidationError, match=f"the setting {old} is now called {new}"):
+        Settings.model_validate({old: 1})  # as Ray does with the args of deploy/serve.yaml
+
+
+def test_every_earlier_name_leads_to_a_setting_and_is_none_itself():
+    assert set(RENAMED.values()) <= set(FIELDS)
+    assert not set(RENAMED) & set(FIELDS)
 
 
 def test_names_of_others_and_the_runs_own_mark_are_accepted(monkeypatch):
@@ -95,7 +111,10 @@ def test_every_refused_setting_is_named_at_once(monkeypatch):
 def test_every_setting_says_what_it_is(name):
     assert FIELDS[name].description
     assert FIELDS[name].description.endswith(".")
-    unit = next((unit for suffix, unit in (("_s", "Seconds"), ("_bytes", "Bytes"), ("_px", "Pixels")) if name.endswith(suffix)), "")
+    unit = next(
+        (unit for suffix, unit in (("_s", "Seconds"), ("_bytes", "Bytes"), ("_px", "Pixels")) if name.endswith(suffix)),
+        "",
+    )
     assert FIELDS[name].description.startswith(unit)
 
 
@@ -112,7 +131,24 @@ def test_a_model_is_a_name_with_or_without_a_version(monkeypatch, model):
 
 
 @pytest.mark.parametrize(
-    "model", ["", "Digits", "-a", "a/0", "a/01", "a/x", "a/1/2", "../a", "a/../b", "a/1234567890", "a b", "a\n", "a/1\n", "é", "a" * 64]
+    "model",
+    [
+        "",
+        "Digits",
+        "-a",
+        "a/0",
+        "a/01",
+        "a/x",
+        "a/1/2",
+        "../a",
+        "a/../b",
+        "a/1234567890",
+        "a b",
+        "a\n",
+        "a/1\n",
+        "é",
+        "a" * 64,
+    ],
 )
 def test_anything_else_is_no_model(monkeypatch, model):
     monkeypatch.setenv("SIGHTLINE_MODEL", model)
@@ -147,14 +183,3 @@ def test_every_limit_that_a_setting_may_take_the_decoder_takes_too(name):
 def test_zero_threads_means_the_cpus_that_this_process_may_use():
     assert Settings().worker_threads == available_cpus()
     assert Settings(threads=3).worker_threads == 3
-
-
-@pytest.mark.parametrize(
-    ("quota", "cpus"),
-    [("max 100000", 8), ("150000 100000", 2), ("200000 100000", 2), ("50000 100000", 1), ("6400000 100000", 8), ("nonsense", 8), (None, 8)],
-)
-def test_a_containers_quota_limits_the_cpus(tmp_path, monkeypatch, quota, cpus):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    if quota is not None:
-        (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert available_cpus(tmp_path) == cpus

@@ -1,7 +1,7 @@
 import pytest
 
 from training.config import RECIPES, ConfigError, TrainConfig, load_config
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
@@ -47,7 +47,12 @@ def test_with_weights_there_are_two_phases_and_the_second_is_slower_by_the_ratio
     config = TrainConfig(**settings, unfreeze_blocks=2, block_decay=0.7)
     frozen, finetuned = config.phases(model)
     assert (frozen.name, frozen.unfrozen_blocks, frozen.head_lr) == ("frozen", 0, 1e-2)
-    assert (finetuned.name, finetuned.unfrozen_blocks, finetuned.backbone_lr, finetuned.block_decay) == ("fine-tuned", 2, 2e-4, 0.7)
+    assert (finetuned.name, finetuned.unfrozen_blocks, finetuned.backbone_lr, finetuned.block_decay) == (
+        "fine-tuned",
+        2,
+        2e-4,
+        0.7,
+    )
     assert TrainConfig(**settings, unfreeze_blocks=99).phases(model)[1].unfrozen_blocks == len(model.blocks) == 4
     assert TrainConfig(**settings, unfreeze_layers=3).phases(model)[1].unfrozen_layers == 3
 
@@ -61,8 +66,12 @@ def test_with_weights_there_are_two_phases_and_the_second_is_slower_by_the_ratio
         ({"augmentation": "none", "cache_features": False}, "frozen"),
     ],
 )
-def test_the_head_is_fitted_on_cached_features_where_augmentation_is_off_or_it_is_asked_for(settings: dict, first: str) -> None:
-    phases = TrainConfig(arch="simple_resnet", weights="x.safetensors", **settings).phases(build_model("simple_resnet", 3))
+def test_the_head_is_fitted_on_cached_features_where_augmentation_is_off_or_it_is_asked_for(
+    settings: dict, first: str
+) -> None:
+    phases = TrainConfig(arch="simple_resnet", weights="x.safetensors", **settings).phases(
+        build_model("simple_resnet", 3)
+    )
     assert [phase.name for phase in phases] == [first, "fine-tuned"]
     assert phases[0].cached_features == (first == "features")
 
@@ -82,5 +91,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path) -> None:
 
 
 def test_without_weights_there_is_one_phase_with_the_whole_budget() -> None:
-    (scratch,) = TrainConfig(arch="simple_resnet", epochs_frozen=3, epochs_finetuned=4).phases(build_model("simple_resnet", 3))
+    (scratch,) = TrainConfig(arch="simple_resnet", epochs_frozen=3, epochs_finetuned=4).phases(
+        build_model("simple_resnet", 3)
+    )
     assert (scratch.name, scratch.epochs, scratch.unfrozen_blocks, scratch.batch_norm) == ("scratch", 7, 4, "full")

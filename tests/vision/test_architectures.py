@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vision.architectures import FEATURED, architecture, build_model
 from vision.architectures.backbones import published_weights
 from vision.architectures.classifier import holds_parameters
+from vision.architectures.registry import FEATURED, architecture, build_model
 from vision.architectures.resnet import ResidualBlock
 from vision.architectures.vgg import torchvision_name, vgg_block
 
@@ -56,7 +56,9 @@ def row_and_model(request):
 def test_the_registry_counts_parameters_size_and_operations(row_and_model):
     row, model = row_and_model
     assert count(model) == row.parameters
-    assert row.size_mb == pytest.approx(sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 1e6)
+    assert row.size_mb == pytest.approx(
+        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 1e6
+    )
     height, width, channels = row.preprocessing.shape
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, channels, height, width))
@@ -89,7 +91,9 @@ def test_a_network_is_its_backbone_and_its_head_and_the_blocks_are_all_of_the_ba
     assert len(outside) == (2 if name == "vit_b_16" else 0), "all but a transformer's class token and positions"
     assert all(holds_parameters(block) for block in model.blocks)
     assert len(model.blocks) >= 2
-    assert sum(parameter.numel() for layer in model.layers for parameter in layer.parameters(recurse=False)) == count(model.backbone)
+    assert sum(parameter.numel() for layer in model.layers for parameter in layer.parameters(recurse=False)) == count(
+        model.backbone
+    )
     last = [module for module in model.head.modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == 7
 
@@ -139,7 +143,9 @@ def test_our_vgg_gives_torchvisions_features_for_torchvisions_weights():
 
     ours = _vgg(4, (1, 1, 2, 2, 2), 0.5)
     state = theirs.state_dict()
-    ours.backbone.load_state_dict({key: state[torchvision_name((1, 1, 2, 2, 2), key)] for key in ours.backbone.state_dict()})
+    ours.backbone.load_state_dict(
+        {key: state[torchvision_name((1, 1, 2, 2, 2), key)] for key in ours.backbone.state_dict()}
+    )
     ours.head[0].load_state_dict({"weight": state["classifier.6.weight"], "bias": state["classifier.6.bias"]})
     image = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -208,14 +214,18 @@ def narrow_block_gradients() -> None:
     for block, given in ((single, features), (double, features.double())):
         block(given).square().sum().backward()
     for (name, parameter), exact in zip(single.named_parameters(), double.parameters(), strict=True):
-        torch.testing.assert_close(parameter.grad.double(), exact.grad, rtol=1e-3, atol=1e-3 * float(exact.grad.abs().max()), msg=name)
+        torch.testing.assert_close(
+            parameter.grad.double(), exact.grad, rtol=1e-3, atol=1e-3 * float(exact.grad.abs().max()), msg=name
+        )
 
 
 def test_the_gradients_of_a_narrow_block_are_right_without_avx_512():
     # oneDNN chooses its kernels when it is loaded, so this machine plays an older one in a process of its own.
     script = f"import {__name__} as here; here.narrow_block_gradients()"
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-    finished = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert finished.returncode == 0, finished.stderr[-2000:]
 
 
@@ -227,7 +237,9 @@ def test_simple_resnet_takes_channels_widths_and_depth():
     assert [module.p for module in model.head.modules() if isinstance(module, nn.Dropout)] == [0.5]
 
 
-@pytest.mark.parametrize("look_up", [architecture, lambda name: build_model(name, 10)], ids=["architecture", "build_model"])
+@pytest.mark.parametrize(
+    "look_up", [architecture, lambda name: build_model(name, 10)], ids=["architecture", "build_model"]
+)
 @pytest.mark.parametrize("name", ["alexnet9", "", "os.system", "LeNet5", "fcn_resnet50"])
 def test_an_unknown_name_is_refused_with_those_that_exist(look_up, name):
     with pytest.raises(ValueError, match=f"no architecture '{name}'; choose one of cifar_cnn, .*lenet5, mobilenet_v2"):

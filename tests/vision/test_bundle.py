@@ -36,7 +36,9 @@ def test_an_untouched_bundle_loads_with_exactly_its_files(folder):
 
 
 def test_sha256sum_confirms_the_manifest(folder):
-    check = subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=folder, capture_output=True, text=True, timeout=30)
+    check = subprocess.run(
+        ["sha256sum", "-c", "manifest.sha256"], cwd=folder, capture_output=True, text=True, timeout=30
+    )
     assert (check.returncode, check.stdout) == (0, "manifest.json: OK\n")
 
 
@@ -63,13 +65,21 @@ def replaced_by(make):
         pytest.param(flip(0), HashMismatch, HashMismatch, id="first byte flipped"),
         pytest.param(flip(0.5), HashMismatch, HashMismatch, id="middle byte flipped"),
         pytest.param(flip(1), HashMismatch, HashMismatch, id="last byte flipped"),
-        pytest.param(lambda file: os.truncate(file, file.stat().st_size - 1), SizeMismatch, HashMismatch, id="truncated"),
+        pytest.param(
+            lambda file: os.truncate(file, file.stat().st_size - 1), SizeMismatch, HashMismatch, id="truncated"
+        ),
         pytest.param(lambda file: os.truncate(file, 0), SizeMismatch, HashMismatch, id="emptied"),
-        pytest.param(lambda file: os.truncate(file, file.stat().st_size + 1), SizeMismatch, HashMismatch, id="a byte appended"),
+        pytest.param(
+            lambda file: os.truncate(file, file.stat().st_size + 1), SizeMismatch, HashMismatch, id="a byte appended"
+        ),
         pytest.param(lambda file: file.unlink(), MissingFile, MissingFile, id="missing"),
-        pytest.param(replaced_by(lambda file, kept: file.symlink_to(kept)), NotARegularFile, NotARegularFile, id="linked"),
+        pytest.param(
+            replaced_by(lambda file, kept: file.symlink_to(kept)), NotARegularFile, NotARegularFile, id="linked"
+        ),
         pytest.param(replaced_by(lambda file, kept: os.mkfifo(file)), NotARegularFile, NotARegularFile, id="a pipe"),
-        pytest.param(replaced_by(lambda file, kept: file.mkdir()), (MissingFile, NotARegularFile), MissingFile, id="a folder"),
+        pytest.param(
+            replaced_by(lambda file, kept: file.mkdir()), (MissingFile, NotARegularFile), MissingFile, id="a folder"
+        ),
     ],
 )
 def test_damage_to_any_file_is_refused_by_name(folder, tmp_path, damage, refusal, refusal_of_the_manifest):
@@ -193,7 +203,9 @@ def test_the_next_version_is_one_more_than_the_highest(library, name, version):
     assert next_version(library, name) == version
 
 
-@pytest.mark.parametrize(("model", "found"), [("digits", "digits/10"), ("digits/9", "digits/9"), ("flowers", "flowers/2")])
+@pytest.mark.parametrize(
+    ("model", "found"), [("digits", "digits/10"), ("digits/9", "digits/9"), ("flowers", "flowers/2")]
+)
 def test_a_bundle_is_found_by_name_with_its_highest_version_or_the_one_asked_for(library, model, found):
     assert find_bundle(library, model) == library / found
 
@@ -203,7 +215,9 @@ def test_the_only_model_needs_no_name(library):
     assert find_bundle(library) == library / "flowers" / "2"
 
 
-@pytest.mark.parametrize("model", [None, "letters", "digits/2", "digits/09", "digits/x", "../digits", "digits/1/golden", "empty"])
+@pytest.mark.parametrize(
+    "model", [None, "letters", "digits/2", "digits/09", "digits/x", "../digits", "digits/1/golden", "empty"]
+)
 def test_what_cannot_be_found_is_refused_with_what_there_is(library, model):
     with pytest.raises(BundleNotFound, match=r"there is .*digits/1, digits/9, digits/10, flowers/2"):
         find_bundle(library, model)

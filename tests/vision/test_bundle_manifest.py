@@ -74,7 +74,13 @@ def test_a_golden_sample_that_is_not_there_is_refused(folder, change_golden):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b'{"tolerance": 0.2, "probabilities": {"0.png": [0, 1]}}', b'{"tolerance": 0.02, "probabilities": {}}']
+    "text",
+    [
+        b"",
+        b"{}",
+        b'{"tolerance": 0.2, "probabilities": {"0.png": [0, 1]}}',
+        b'{"tolerance": 0.02, "probabilities": {}}',
+    ],
 )
 def test_golden_expectations_that_are_not_understood_are_refused(folder, forge, text):
     (folder / GOLDEN).write_bytes(text)

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from vision.bundle.store import load_bundle
-from vision.engines import load_engine
+from vision.engines.selection import load_engine
 from vision.errors import EngineUnavailable, GoldenMismatch, ManifestInvalid, TensorMismatch
 from vision.image import DecodeLimits
 
@@ -39,7 +39,9 @@ def test_another_number_of_categories_is_refused_though_the_golden_samples_fit(f
         pytest.param(lambda rows: rows["0.png"].reverse(), id="reversed"),
         pytest.param(lambda rows: rows.update({"0.png": rows["1.png"], "1.png": rows["0.png"]}), id="swapped"),
         pytest.param(lambda rows: rows["0.png"].__setitem__(0, float("nan")), id="one NaN"),
-        pytest.param(lambda rows: [row.__setitem__(slice(None), [float("nan")] * 10) for row in rows.values()], id="all NaN"),
+        pytest.param(
+            lambda rows: [row.__setitem__(slice(None), [float("nan")] * 10) for row in rows.values()], id="all NaN"
+        ),
     ],
 )
 def test_other_golden_probabilities_are_refused(folder, change_golden, engine, change):
@@ -82,7 +84,9 @@ def test_another_temperature_does_not_reproduce_the_golden_samples(folder, forge
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("change", [{"crop_px": 20, "resize_px": 20}, {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"crop_px": 20, "resize_px": 20}, {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}], ids=str
+)
 def test_an_input_of_another_shape_is_refused(folder, forge, engine, change):
     forge(lambda manifest: manifest["preprocessing"].update(change))
     with pytest.raises(GoldenMismatch if engine == "torch" else ManifestInvalid, match=r"shape|preprocessing"):
@@ -155,7 +159,9 @@ def test_an_architecture_that_cannot_be_built_is_refused(folder, forge, architec
         serve(folder, "torch")
 
 
-@pytest.mark.parametrize("architecture", [{"name": "lenet5"}, {"name": "simple_resnet", "arguments": {"widths": [16, 32]}}], ids=str)
+@pytest.mark.parametrize(
+    "architecture", [{"name": "lenet5"}, {"name": "simple_resnet", "arguments": {"widths": [16, 32]}}], ids=str
+)
 def test_an_architecture_that_the_weights_do_not_fit_is_refused(folder, forge, architecture):
     forge(lambda manifest: manifest.update(architecture=architecture))
     with pytest.raises(TensorMismatch):

@@ -13,7 +13,11 @@ CUBE = np.stack(np.meshgrid(STEPS, STEPS, STEPS), axis=-1).reshape(-1, 18, 3)
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "tolerance"),
-    [(rgb_to_gray, reference.rgb2gray, 1e-12), (rgb_to_hsv, reference.rgb2hsv, 1e-12), (rgb_to_lab, reference.rgb2lab, 1e-3)],
+    [
+        (rgb_to_gray, reference.rgb2gray, 1e-12),
+        (rgb_to_hsv, reference.rgb2hsv, 1e-12),
+        (rgb_to_lab, reference.rgb2lab, 1e-3),
+    ],
     ids=["gray", "hsv", "lab"],
 )
 def test_it_is_scikit_images(ours, theirs, tolerance):

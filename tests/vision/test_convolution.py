@@ -44,23 +44,37 @@ def test_convolution_is_torchs(kernel: int, height: int, width: int, stride: int
 def test_pooling_is_torchs(size: int, stride: int, padding: str) -> None:
     images = drawn(3, 10, 13)
     source = padded(images, size, stride, -np.inf) if padding == "same" else torch.from_numpy(images)
-    assert np.array_equal(max_pool(images, size, stride, padding), functional.max_pool2d(source[None], size, stride)[0].numpy())
+    assert np.array_equal(
+        max_pool(images, size, stride, padding), functional.max_pool2d(source[None], size, stride)[0].numpy()
+    )
     if padding == "valid":
         expected = functional.avg_pool2d(source[None], size, stride)[0].numpy()
     else:  # torch counts the padding; a mean of ones tells how many pixels each window really has
         zeros, ones = padded(images, size, stride, 0.0), padded(np.ones_like(images), size, stride, 0.0)
-        expected = (functional.avg_pool2d(zeros[None], size, stride) / functional.avg_pool2d(ones[None], size, stride))[0].numpy()
+        expected = (functional.avg_pool2d(zeros[None], size, stride) / functional.avg_pool2d(ones[None], size, stride))[
+            0
+        ].numpy()
     assert np.allclose(average_pool(images, size, stride, padding), expected, atol=1e-12)
     assert np.allclose(global_average_pool(images), torch.from_numpy(images).mean(dim=(1, 2)).numpy())
 
 
 @pytest.mark.parametrize(
     ("side", "kernel", "stride", "padding", "size"),
-    [(28, 5, 1, "valid", 24), (224, 3, 1, "valid", 222), (32, 3, 2, "same", 16), (32, 5, 2, "valid", 14), (7, 7, 3, "valid", 1)],
+    [
+        (28, 5, 1, "valid", 24),
+        (224, 3, 1, "valid", 222),
+        (32, 3, 2, "same", 16),
+        (32, 5, 2, "valid", 14),
+        (7, 7, 3, "valid", 1),
+    ],
 )
 def test_worked_output_sizes(side: int, kernel: int, stride: int, padding: str, size: int) -> None:
     assert output_size(side, kernel, stride, padding) == size
-    assert conv2d(np.ones((1, side, side)), np.ones((1, 1, kernel, kernel)), None, stride, padding).shape == (1, size, size)
+    assert conv2d(np.ones((1, side, side)), np.ones((1, 1, kernel, kernel)), None, stride, padding).shape == (
+        1,
+        size,
+        size,
+    )
 
 
 def test_worked_parameters_receptive_fields_and_pooling() -> None:
@@ -98,7 +112,9 @@ def test_every_filter_is_3_by_3_and_says_what_it_does(name: str) -> None:
     assert kernel.shape == (3, 3)
     assert does.endswith(".")
     keeps = {"identity", "sharpen", "box_blur", "gaussian_blur", "emboss"}
-    assert kernel.sum() == pytest.approx(1.0 if name in keeps else 0.0), "even areas keep their brightness, or give no answer"
+    assert kernel.sum() == pytest.approx(1.0 if name in keeps else 0.0), (
+        "even areas keep their brightness, or give no answer"
+    )
 
 
 def test_edges_answer_to_their_own_direction_only() -> None:

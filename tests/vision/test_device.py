@@ -12,16 +12,31 @@ from vision.bundle.store import load_bundle
 from vision.device import pipeline as pipeline_module
 from vision.device.pipeline import DevicePipeline, Placed
 from vision.device.resampling import squares
-from vision.engines import count_gpus, cuda_engine, golden_difference, load_engine
+from vision.engines import cuda_engine
 from vision.engines.cuda_engine import CudaEngine
+from vision.engines.selection import golden_difference, load_engine
 from vision.engines.torch_engine import TorchEngine
 from vision.geometry import place
+from vision.hardware import count_gpus
 from vision.image import DecodeLimits
 from vision.prediction import probabilities
 from vision.preprocessing import Preprocessing
 
 # Wide, tall, tiny, exact, enlarged, strips whose ends are not read; rows or columns first, and where that turns.
-SIZES = [(60, 80), (80, 60), (7, 5), (32, 32), (20, 31), (200, 150), (9, 400), (400, 9), (33, 64), (300, 70), (72, 52), (73, 52)]
+SIZES = [
+    (60, 80),
+    (80, 60),
+    (7, 5),
+    (32, 32),
+    (20, 31),
+    (200, 150),
+    (9, 400),
+    (400, 9),
+    (33, 64),
+    (300, 70),
+    (72, 52),
+    (73, 52),
+]
 WAYS = [("bilinear", True), ("bicubic", True), ("bilinear", False), ("nearest", True), ("nearest", False)]
 SPECIFICATIONS = [
     Preprocessing(
@@ -130,7 +145,10 @@ def test_pixels_are_resized_so_many_at_a_time(monkeypatch):
     assert np.array_equal(made(Sums()).classify(images), expected)
     assert sum(count for count, _, _ in seen) == len(images)
     weights = PREPROCESSING.crop_px
-    assert all(count == 1 or count * max(height * width, weights * height, weights * width) <= 2 * 80 * 80 for count, height, width in seen)
+    assert all(
+        count == 1 or count * max(height * width, weights * height, weights * width) <= 2 * 80 * 80
+        for count, height, width in seen
+    )
 
 
 @pytest.mark.parametrize("largest", [1, 2, 5])
@@ -201,9 +219,11 @@ class OnCpu(CudaEngine):
         return super().infer_prepared(images) * (np.nan if self.precision == "f16" else 1)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("auto", "torch-cpu-bf16"), ("torch", "torch-cpu-bf16"), ("openvino", "openvino-")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("auto", "torch-cpu-bf16"), ("torch", "torch-cpu-bf16"), ("openvino", "openvino-")]
+)
 def test_the_gpu_serves_with_the_fewest_bits_that_pass(bundle, monkeypatch, name, expected):
-    monkeypatch.setattr("vision.engines._cuda_works", lambda: True)
+    monkeypatch.setattr("vision.engines.selection._cuda_works", lambda: True)
     monkeypatch.setattr(cuda_engine, "CudaEngine", OnCpu)
     assert load_engine(bundle, name, 1, DecodeLimits()).description.startswith(expected)
 

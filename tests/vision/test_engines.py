@@ -12,8 +12,9 @@ import torch
 from vision.bundle.golden import Golden
 from vision.bundle.manifest import OPENVINO_FILE, Parity
 from vision.bundle.store import load_bundle
-from vision.engines import golden_difference, load_engine, openvino_engine, warm
+from vision.engines import openvino_engine
 from vision.engines.openvino_engine import OpenVinoEngine, native_precisions, serving_precisions
+from vision.engines.selection import golden_difference, load_engine, warm
 from vision.engines.torch_engine import TorchEngine
 from vision.errors import EngineUnavailable, GoldenMismatch
 from vision.image import DecodeLimits
@@ -39,7 +40,9 @@ def digits(bundle, digit):
 @pytest.fixture(scope="module")
 def engines(bundle):
     """Every engine and precision that this machine has, by a short name."""
-    return {"torch": TorchEngine(bundle, 1)} | {precision: OpenVinoEngine(bundle, precision, 1) for precision in native_precisions()}
+    return {"torch": TorchEngine(bundle, 1)} | {
+        precision: OpenVinoEngine(bundle, precision, 1) for precision in native_precisions()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,11 @@ def amx(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("fpu avx512f avx512_bf16 amx_bf16 amx_tile", ("bf16", "f32")), ("fpu avx512f avx512_bf16", ("f32",)), ("", ("f32",))],
+    [
+        ("fpu avx512f avx512_bf16 amx_bf16 amx_tile", ("bf16", "f32")),
+        ("fpu avx512f avx512_bf16", ("f32",)),
+        ("", ("f32",)),
+    ],
 )
 def test_bf16_serves_where_the_cpu_has_amx_only(bundle, tmp_path, monkeypatch, flags, expected):
     (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: {flags}\n")
@@ -98,7 +105,9 @@ def test_f32_reproduces_the_golden_samples(bundle, engines, name):
 
 @pytest.mark.parametrize("size", [1, 2, 7, 16])
 def test_each_image_of_a_batch_gets_its_single_answer(bundle, engines, digits, answers, name, size):
-    logits = np.concatenate([engines[name].infer(digits[start : start + size]) for start in range(0, len(digits), size)])
+    logits = np.concatenate(
+        [engines[name].infer(digits[start : start + size]) for start in range(0, len(digits), size)]
+    )
     assert np.abs(probabilities(logits, bundle.manifest.temperature) - answers[name]).max() <= ALONE_OR_NOT[name]
 
 
@@ -137,13 +146,16 @@ def test_the_engine_asked_for_is_loaded_and_auto_takes_a_gpu_or_openvino(bundle,
 @pytest.mark.parametrize(("tolerance", "chosen"), [(0.1, native_precisions()[0]), (1e-5, "f32")])
 def test_openvino_takes_the_fastest_precision_that_reproduces_the_golden_samples(amx, bundle, tolerance, chosen):
     unmeasured = bundle.manifest.model_copy(update={"parity": {}})
-    judged = dataclasses.replace(bundle, manifest=unmeasured, golden=dataclasses.replace(bundle.golden, tolerance=tolerance))
+    judged = dataclasses.replace(
+        bundle, manifest=unmeasured, golden=dataclasses.replace(bundle.golden, tolerance=tolerance)
+    )
     assert load_engine(judged, "openvino", 1, LIMITS).description == f"openvino-{chosen}"
 
 
 def test_an_engine_that_failed_its_gate_never_serves(amx, bundle):
     failed = {
-        f"openvino-{name}": Parity(images=9, top1_agreement=0.5, max_probability_difference=0.9, passed=False) for name in ("int8", "bf16")
+        f"openvino-{name}": Parity(images=9, top1_agreement=0.5, max_probability_difference=0.9, passed=False)
+        for name in ("int8", "bf16")
     }
     judged = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"parity": failed}))
     assert load_engine(judged, "openvino", 1, LIMITS).description == "openvino-f32"
@@ -152,7 +164,9 @@ def test_an_engine_that_failed_its_gate_never_serves(amx, bundle):
 def test_an_engine_that_passed_a_wider_gate_may_differ_by_what_was_measured(bundle):
     def golden_difference_of(apart, passed):
         parity = Parity(images=9, top1_agreement=1.0, max_probability_difference=0.08, passed=passed)
-        judged = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"parity": {"openvino-int8": parity}}))
+        judged = dataclasses.replace(
+            bundle, manifest=bundle.manifest.model_copy(update={"parity": {"openvino-int8": parity}})
+        )
         return judged.golden_difference(bundle.golden.probabilities - apart, "openvino-int8")
 
     assert golden_difference_of(0.07, passed=True) is None
@@ -190,7 +204,10 @@ GOLDEN = Golden(names=("a.png", "b.png"), images=(b"", b""), probabilities=EXPEC
         ([[0.015, -0.015, 0], [0, 0, 0]], None),
         ([[0, 0, 0], [-0.015, 0.015, 0]], None),  # a near tie may turn
         ([[0, 0, 0], [-0.03, 0.03, 0]], "golden/b.png differs by 0.0300 in a probability, at most 0.02 is allowed"),
-        ([[-0.8, 0.8, 0], [0.03, -0.03, 0]], "golden/a.png differs by 0.8000 in a probability, at most 0.02 is allowed"),
+        (
+            [[-0.8, 0.8, 0], [0.03, -0.03, 0]],
+            "golden/a.png differs by 0.8000 in a probability, at most 0.02 is allowed",
+        ),
         ([[0, 0, np.nan], [0, 0, 0]], "the answer holds values that are not finite"),
         ([[0, 0, 0], [0, np.inf, 0]], "the answer holds values that are not finite"),
     ],
@@ -200,7 +217,9 @@ def test_a_difference_from_the_golden_samples_is_named(apart, message):
     assert GOLDEN.difference(EXPECTED + np.array(apart), GOLDEN.tolerance) == message
 
 
-@pytest.mark.parametrize("answer", [EXPECTED[:1], EXPECTED[:, :2], EXPECTED[0]], ids=["one sample", "two classes", "one row"])
+@pytest.mark.parametrize(
+    "answer", [EXPECTED[:1], EXPECTED[:, :2], EXPECTED[0]], ids=["one sample", "two classes", "one row"]
+)
 def test_an_answer_of_another_shape_is_named(answer):
     assert f"shape {answer.shape}, expected (2, 3)" in GOLDEN.difference(answer, GOLDEN.tolerance)
 
@@ -235,7 +254,10 @@ def test_threads_that_infer_at_a_time_get_what_one_alone_gets(bundle, streams):
     """Through every way that an inference can take: alone with all threads, in a stream beside others, waiting for a stream."""
     engine = load_engine(bundle, "openvino", 3, LIMITS, streams=streams)
     generator = np.random.default_rng(0)
-    batches = [generator.integers(0, 256, (size, *bundle.manifest.preprocessing.shape), dtype=np.uint8) for size in (1, 1, 2, 5) * 10]
+    batches = [
+        generator.integers(0, 256, (size, *bundle.manifest.preprocessing.shape), dtype=np.uint8)
+        for size in (1, 1, 2, 5) * 10
+    ]
     expected = [engine.infer(batch) for batch in batches]
     with ThreadPoolExecutor(streams + 1) as threads:
         got = list(threads.map(engine.infer, batches))
@@ -248,14 +270,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from vision.bundle.store import load_bundle
-from vision.engines import load_engine
+from vision.engines.selection import load_engine
 from vision.image import DecodeLimits
 print(load_engine(load_bundle(Path(sys.argv[1])), "openvino", 1, DecodeLimits()).description, "torch" in sys.modules)
 """
 
 
 def test_serving_through_openvino_never_loads_torch(models):
-    child = subprocess.run([sys.executable, "-c", _SERVE, models / "digits" / "1"], capture_output=True, text=True, timeout=120)
+    child = subprocess.run(
+        [sys.executable, "-c", _SERVE, models / "digits" / "1"], capture_output=True, text=True, timeout=120
+    )
     assert child.stdout.startswith("openvino-"), child.stderr
     assert child.stdout.endswith(" False\n")
 

@@ -19,7 +19,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), d
 def test_the_byte_limit_itself_passes_and_one_more_does_not(encoded):
     data = encoded(NOISE, "PNG").ljust(8192, b"\0")
     limits = DecodeLimits(max_bytes=8192)
-    assert decode(data, limits).shape == (40, 60, 3)
+    assert decode(data, limits).pixels.shape == (40, 60, 3)
     with pytest.raises(TooManyBytes, match=r"8193 bytes.*8192") as refusal:
         decode(data + b"\0", limits)
     assert refusal.value.code == "too_many_bytes"
@@ -28,7 +28,7 @@ def test_the_byte_limit_itself_passes_and_one_more_does_not(encoded):
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_the_pixel_limits_themselves_pass_and_one_less_does_not(encoded, file_format):
     data = encoded(NOISE, file_format)
-    assert decode(data, DecodeLimits(max_pixels=2400, max_side_px=60)).size == 2400 * 3
+    assert decode(data, DecodeLimits(max_pixels=2400, max_side_px=60)).pixels.size == 2400 * 3
     for limits, message in ((DecodeLimits(max_pixels=2399), "2399 pixels"), (DecodeLimits(max_side_px=59), "59 px")):
         with pytest.raises(TooManyPixels, match=message) as refusal:
             decode(data, limits)
@@ -36,7 +36,8 @@ def test_the_pixel_limits_themselves_pass_and_one_less_does_not(encoded, file_fo
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high"), [("max_bytes", 1024, 268_435_456), ("max_pixels", 1, 89_478_485), ("max_side_px", 1, 65_535)]
+    ("name", "low", "high"),
+    [("max_bytes", 1024, 268_435_456), ("max_pixels", 1, 89_478_485), ("max_side_px", 1, 65_535)],
 )
 def test_limits_have_bounds_and_none_switches_them_off(name, low, high):
     for accepted in (low, high):
@@ -71,7 +72,11 @@ def _gif_frame(width, height):
 
 
 def _bmp(width, height):
-    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
 
 
 def _riff(name, body):
@@ -127,5 +132,9 @@ def test_refusing_the_largest_headers_takes_no_memory(tmp_path, encoded):
     for bomb in BOMBS:
         side = 16_383 if "webp" in bomb.__name__ else 65_000
         (tmp_path / f"{bomb.__name__}.bomb").write_bytes(bomb(side, side))
-    child = subprocess.run([sys.executable, "-c", _REFUSE_WITHIN_20_MIB, tmp_path], capture_output=True, text=True, timeout=60)
-    assert child.stdout.splitlines() == [f"{name} too_many_pixels" for name in sorted(bomb.__name__ for bomb in BOMBS)], child.stderr
+    child = subprocess.run(
+        [sys.executable, "-c", _REFUSE_WITHIN_20_MIB, tmp_path], capture_output=True, text=True, timeout=60
+    )
+    assert child.stdout.splitlines() == [
+        f"{name} too_many_pixels" for name in sorted(bomb.__name__ for bomb in BOMBS)
+    ], child.stderr

@@ -37,7 +37,7 @@ def file_of(encoded):
 def outcome(data):
     """`decoded`, or the code of the refusal."""
     try:
-        pixels = decode(data, LIMITS)
+        pixels = decode(data, LIMITS).pixels
     except ImageError as error:
         return error.code
     assert pixels.dtype == np.uint8
@@ -53,7 +53,9 @@ def test_no_bytes_are_empty():
     assert refusal.value.code == "empty"
 
 
-@pytest.mark.parametrize("data", [b"Dear Sir", b"\n\n  text", b"\x13\x37" * 500, b"BM", b"BM, which begins like a bitmap and is a letter"])
+@pytest.mark.parametrize(
+    "data", [b"Dear Sir", b"\n\n  text", b"\x13\x37" * 500, b"BM", b"BM, which begins like a bitmap and is a letter"]
+)
 def test_bytes_that_begin_like_no_image_are_not_an_image(data):
     with pytest.raises(NotAnImage, match="JPEG, PNG, WebP, GIF and BMP") as refusal:
         decode(data, LIMITS)
@@ -102,7 +104,7 @@ def test_a_file_that_ends_too_early_is_truncated(file_of, kind, share):
 def test_an_animation_that_ends_after_its_first_frame_still_gives_that_frame(encoded):
     one = encoded(NOISE, "GIF")
     two = encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(180)])
-    assert (decode(two[: len(one) + 50], LIMITS) == decode(one, LIMITS)).all()
+    assert (decode(two[: len(one) + 50], LIMITS).pixels == decode(one, LIMITS).pixels).all()
 
 
 @pytest.mark.parametrize("picture", [NOISE, SMOOTH], ids=["noise", "smooth"])
@@ -195,7 +197,9 @@ def test_hostile_files_raise_no_warning_in_a_plain_process(tmp_path, file_of, en
     for kind in OPTIONS:
         for index, mutant in enumerate(mutants(file_of(kind, NOISE.resize((12, 9))))):
             (tmp_path / f"{kind}, mutant {index}").write_bytes(mutant)
-    child = subprocess.run([sys.executable, "-W", "always", "-c", _DECODE_ALL, tmp_path], capture_output=True, text=True, timeout=60)
+    child = subprocess.run(
+        [sys.executable, "-W", "always", "-c", _DECODE_ALL, tmp_path], capture_output=True, text=True, timeout=60
+    )
     assert child.returncode == 0, child.stderr
     assert {f"{name} {outcome}" for name, (_, outcome) in named.items()} <= set(child.stdout.splitlines())
     assert sorted({line for line in child.stderr.splitlines() if "Warning" in line}) == []

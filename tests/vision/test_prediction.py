@@ -27,7 +27,9 @@ def test_a_higher_temperature_softens_and_keeps_the_order():
     assert len({tuple(np.argsort(probabilities(logits, temperature))) for temperature in (0.5, 1.0, 2.0, 4.0)}) == 1
 
 
-@pytest.mark.parametrize("logits", [[1e30, 0.0, -1e30], [1000.0, 1000.0, 999.0], [-1e5, -1e5, -1e5], [3.4e38, -3.4e38, 0.0]], ids=str)
+@pytest.mark.parametrize(
+    "logits", [[1e30, 0.0, -1e30], [1000.0, 1000.0, 999.0], [-1e5, -1e5, -1e5], [3.4e38, -3.4e38, 0.0]], ids=str
+)
 @pytest.mark.parametrize("temperature", [0.01, 1.0])
 def test_large_logits_neither_overflow_nor_warn(logits, temperature):
     scores = probabilities(np.array(logits, dtype=np.float32), temperature)
@@ -66,7 +68,12 @@ def test_top_k_gives_the_best_first_and_at_most_all(k, expected):
 
 
 def test_ties_keep_the_order_of_the_categories():
-    assert [answer.label for answer in top_k(np.array([0.2, 0.3, 0.2, 0.3]), CATEGORIES, 4)] == ["bee", "dog", "ant", "cat"]
+    assert [answer.label for answer in top_k(np.array([0.2, 0.3, 0.2, 0.3]), CATEGORIES, 4)] == [
+        "bee",
+        "dog",
+        "ant",
+        "cat",
+    ]
     many = [f"{index:03}" for index in range(200)]
     assert [answer.label for answer in top_k(np.full(200, 0.005), many, 200)] == many
 

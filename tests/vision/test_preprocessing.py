@@ -17,7 +17,18 @@ from vision.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 PLAIN = {"policy": "squash", "resize_px": 8, "crop_px": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3}
 # (width, height): landscape, portrait, square, odd, enlarged, narrow, exactly right.
-SIZES = [(640, 480), (480, 640), (400, 400), (257, 333), (1023, 511), (301, 299), (100, 83), (37, 501), (256, 256), (512, 256)]
+SIZES = [
+    (640, 480),
+    (480, 640),
+    (400, 400),
+    (257, 333),
+    (1023, 511),
+    (301, 299),
+    (100, 83),
+    (37, 501),
+    (256, 256),
+    (512, 256),
+]
 
 
 def noise(width, height):
@@ -68,7 +79,9 @@ def test_the_engines_normalisation_is_the_reference(preprocessing):
 def test_bilinear_without_antialias_is_torchs_interpolate(size, channels):
     image = noise(*size)
     ours = Preprocessing.zero_one(16, channels=channels, antialias=False).apply(image)
-    source = np.asarray(Image.fromarray(image).convert("L" if channels == 1 else "RGB")).reshape(*image.shape[:2], channels)
+    source = np.asarray(Image.fromarray(image).convert("L" if channels == 1 else "RGB")).reshape(
+        *image.shape[:2], channels
+    )
     planes = torch.from_numpy(source.copy()).permute(2, 0, 1)[None].float()
     theirs = torch.nn.functional.interpolate(planes, (16, 16), mode="bilinear", antialias=False, align_corners=False)
     assert np.abs(ours - theirs[0].permute(1, 2, 0).numpy()).max() <= 1
@@ -124,7 +137,9 @@ def test_one_channel_is_luma():
     assert np.abs(gray[:, :, 0] - image @ (0.299, 0.587, 0.114)).max() <= 1
 
 
-@pytest.mark.parametrize("preprocessing", [Preprocessing.imagenet(), Preprocessing.zero_one(7, channels=1)], ids=["rgb", "gray"])
+@pytest.mark.parametrize(
+    "preprocessing", [Preprocessing.imagenet(), Preprocessing.zero_one(7, channels=1)], ids=["rgb", "gray"]
+)
 @pytest.mark.parametrize("size", [(1, 1), (3, 700)], ids=str)
 def test_every_image_gets_the_shape_that_is_promised(preprocessing, size):
     pixels = preprocessing.apply(noise(*size))
@@ -239,7 +254,9 @@ def test_it_is_immutable():
         PADDED.fill = 3
 
 
-@pytest.mark.parametrize("preprocessing", [PADDED, Preprocessing.imagenet(), Preprocessing.minus_one_one(32, channels=1)], ids=str)
+@pytest.mark.parametrize(
+    "preprocessing", [PADDED, Preprocessing.imagenet(), Preprocessing.minus_one_one(32, channels=1)], ids=str
+)
 def test_it_survives_json(preprocessing):
     assert Preprocessing.model_validate_json(preprocessing.model_dump_json()) == preprocessing
 

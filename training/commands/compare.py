@@ -22,8 +22,8 @@ from training.fitting import default_device, fit
 from training.loop.callbacks import TerminateOnNaN
 from training.loop.pretrained import IMAGENET
 from training.progress import shown
-from vision.architectures import FEATURED, architecture, build_model
 from vision.architectures.classifier import Classifier
+from vision.architectures.registry import FEATURED, architecture, build_model
 from vision.engines.servable import Servable
 from vision.preprocessing import Preprocessing
 
@@ -79,11 +79,22 @@ def compare_architectures(
         rows.append(_measure(data, load_config(None, overrides | fixed), console))
         console.print(f"{arch}: acc@1 {rows[-1].accuracy:.4f} in {rows[-1].seconds:.1f} s")
     rows.sort(key=lambda row: -row.accuracy)
-    table = Table("architecture", "acc@1 (95 %)", "ms an image", "MB", "seconds", title="heads on frozen features, validation images")
+    table = Table(
+        "architecture",
+        "acc@1 (95 %)",
+        "ms an image",
+        "MB",
+        "seconds",
+        title="heads on frozen features, validation images",
+    )
     for row in rows:
         low, high = row.interval
         table.add_row(
-            row.arch, f"{row.accuracy:.4f} ({low:.4f} to {high:.4f})", f"{row.latency_ms:.1f}", f"{row.size_mb:.1f}", f"{row.seconds:.0f}"
+            row.arch,
+            f"{row.accuracy:.4f} ({low:.4f} to {high:.4f})",
+            f"{row.latency_ms:.1f}",
+            f"{row.size_mb:.1f}",
+            f"{row.seconds:.0f}",
         )
     console.print(table)
     console.print(advice(rows))
@@ -133,7 +144,9 @@ def list_architectures(names: Sequence[str], latency: bool, console: Console) ->
     Raises:
         ConfigError: there is no such architecture.
     """
-    table = Table("architecture", "input", "parameters", "MB", "GFLOPs", "ImageNet acc@1", *(("ms an image",) if latency else ()))
+    table = Table(
+        "architecture", "input", "parameters", "MB", "GFLOPs", "ImageNet acc@1", *(("ms an image",) if latency else ())
+    )
     for name in names or FEATURED:
         try:
             row = architecture(name)
@@ -146,14 +159,18 @@ def list_architectures(names: Sequence[str], latency: bool, console: Console) ->
             cells.append(f"{measure_latency_ms(build_model(name, row.classes), row.preprocessing):.1f}")
         table.add_row(*cells)
     console.print(table)
-    console.print("Parameters at 1,000 categories for torchvision's networks, at 10 for the others; GFLOPs are 10⁹ multiply-adds an image.")
+    console.print(
+        "Parameters at 1,000 categories for torchvision's networks, at 10 for the others; GFLOPs are 10⁹ multiply-adds an image."
+    )
 
 
 def _measure(data: Path, config: TrainConfig, console: Console) -> Contender:
     preprocessing = config.resolved_preprocessing
-    prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, f"{config.arch}: decoding"))
+    prepared = prepare_data(
+        data, config.split_rule, config.problem_files, preprocessing, shown(console, f"{config.arch}: decoding")
+    )
     started = time.monotonic()
-    trainer = fit(config, len(prepared.categories), prepared.part("train"), prepared.part("val"), [TerminateOnNaN()], default_device())
+    trainer = fit(config, len(prepared.categories), prepared.train, prepared.val, [TerminateOnNaN()], default_device())
     seconds = time.monotonic() - started
     logits = trainer.predict(trainer.val.images)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from training.commands.train import train_bundle
 from training.commands.transfer import contenders, mean_and_deviation, measure
 from training.config import load_config
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.data.preparation import prepare_data
 from training.evaluation.metrics import accuracy
 from training.fitting import choosing_callbacks, fit
@@ -45,13 +45,15 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
     """
     started = time.monotonic()
     config = load_config("digits", {"weights": str(GLYPH_WEIGHTS)})
-    config = config.model_copy(update={name: budget * getattr(config, name) for name in ("epochs_frozen", "epochs_finetuned")})
+    config = config.model_copy(
+        update={name: budget * getattr(config, name) for name in ("epochs_frozen", "epochs_finetuned")}
+    )
     with tempfile.TemporaryDirectory(prefix="sightline-digits-") as folder:
         data = Path(folder) / "digits"
         write_digits(data)
         bundle = train_bundle(data, out, config, console)
         prepared = prepare_data(data, config.split_rule, config.problem_files, config.resolved_preprocessing)
-        train, val, test = (prepared.part(name) for name in ("train", "val", "test"))
+        train, val, test = prepared.train, prepared.val, prepared.test
 
     rows: dict[str, list[str]] = {}
     for name, contender in contenders(config, SCRATCH_LEARNING_RATE):
@@ -63,7 +65,12 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
         every = bundle.manifest.metrics["test_acc@1"] if contender == config else measure(contender, train, val, test)
         rows[name] = [mean_and_deviation(few), f"{every:.4f}"]
 
-    table = Table("", f"{LABELS_A_CLASS} labels a class", f"all {len(train)} labels", title=f"acc@1 on {len(test)} held-out digits")
+    table = Table(
+        "",
+        f"{LABELS_A_CLASS} labels a class",
+        f"all {len(train)} labels",
+        title=f"acc@1 on {len(test)} held-out digits",
+    )
     for name, cells in rows.items():
         table.add_row(name, *cells)
     console.print(table)
@@ -76,7 +83,10 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
 
 def pretrain(console: Console) -> Path:
     """Makes the shipped backbone again: renders the glyphs, trains on them from scratch, writes GLYPH_WEIGHTS."""
-    from training.commands.glyphs import CHARACTERS, render_glyphs  # brings matplotlib's fonts, which the demo itself does not need
+    from training.commands.glyphs import (
+        CHARACTERS,
+        render_glyphs,
+    )  # brings matplotlib's fonts, which the demo itself does not need
 
     started = time.monotonic()
     config = load_config("glyphs", {})
@@ -88,9 +98,15 @@ def pretrain(console: Console) -> Path:
     result = accuracy(trainer.predict(test.images), test.labels)
     backbone = {f"backbone.{name}": tensor.contiguous() for name, tensor in trainer.model.backbone.state_dict().items()}
     GLYPH_WEIGHTS.parent.mkdir(exist_ok=True)
-    save_file(backbone, GLYPH_WEIGHTS, metadata={"made_by": "python -m training demo --pretrain", "glyph_acc@1": f"{result:.4f}"})
+    save_file(
+        backbone,
+        GLYPH_WEIGHTS,
+        metadata={"made_by": "python -m training demo --pretrain", "glyph_acc@1": f"{result:.4f}"},
+    )
     took = time.monotonic() - started
-    console.print(f"{GLYPH_WEIGHTS}: acc@1 {result:.4f} on 5,000 unseen glyphs of {len(CHARACTERS)} kinds, made in {took:.0f} s.")
+    console.print(
+        f"{GLYPH_WEIGHTS}: acc@1 {result:.4f} on 5,000 unseen glyphs of {len(CHARACTERS)} kinds, made in {took:.0f} s."
+    )
     return GLYPH_WEIGHTS
 
 
@@ -108,4 +124,6 @@ def _few(train: ImageSet, seed: int) -> ImageSet:
     """LABELS_A_CLASS random images of each class."""
     generator = np.random.default_rng(seed)
     members = (np.flatnonzero(train.labels == label) for label in np.unique(train.labels))
-    return train.subset(np.sort(np.concatenate([generator.choice(found, LABELS_A_CLASS, replace=False) for found in members])))
+    return train.subset(
+        np.sort(np.concatenate([generator.choice(found, LABELS_A_CLASS, replace=False) for found in members]))
+    )

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from training.config import ConfigError, TrainConfig
-from training.data.folder import TRAINING_LIMITS, DataError, ImageSet, Part
+from training.config import ConfigError, read_config
+from training.data.folder import DataError, Part
+from training.data.images import TRAINING_LIMITS, ImageSet
 from training.data.preparation import PreparedData, prepare_data
 from training.data.report import print_report
 from training.evaluation.metrics import Logits
@@ -20,8 +21,7 @@ from training.export.checked_engines import RUNS_CODE, available, open_engine
 from training.progress import shown
 from vision.bundle.manifest import METRICS_FILE
 from vision.bundle.store import Bundle, load_bundle
-from vision.engines import load_engine
-from vision.errors import ManifestInvalid
+from vision.engines.selection import load_engine
 from vision.prediction import probabilities
 
 ALL = "all"
@@ -65,7 +65,9 @@ def evaluate_bundle(
         SightlineError: the bundle, the data or the engine cannot be used.
     """
     if engine == ALL and predictions is not None:
-        raise ConfigError("--predictions holds the answers of one engine, and --engine all runs several; name one of them.")
+        raise ConfigError(
+            "--predictions holds the answers of one engine, and --engine all runs several; name one of them."
+        )
     bundle = load_bundle(path)
     subject = find_subject(bundle, data, part, console)
     recorded = json.loads(bundle.files.get(METRICS_FILE, b"{}"))
@@ -76,7 +78,11 @@ def evaluate_bundle(
         console.print(f"{name}: {headline(bundle, results[name])}")
         if subject.part == "test" and name in recorded:
             changed = differences(recorded[name], results[name])
-            console.print("  the same digits as recorded" if not changed else "  differs from what was recorded: " + "; ".join(changed))
+            console.print(
+                "  the same digits as recorded"
+                if not changed
+                else "  differs from what was recorded: " + "; ".join(changed)
+            )
         if predictions is not None:
             _write_predictions(predictions, subject, probabilities(logits, manifest.temperature))
     return results
@@ -91,13 +97,15 @@ def find_subject(bundle: Bundle, data: Path, part: Part, console: Console) -> Su
     """
     config = read_config(bundle)
     rule = config.split_rule
-    prepared = prepare_data(data, rule, config.problem_files, bundle.manifest.preprocessing, shown(console, "decoding"), complete=False)
-    own = prepared.fingerprint() == bundle.manifest.provenance.data.get("sha256")
+    prepared = prepare_data(
+        data, rule, config.problem_files, bundle.manifest.preprocessing, shown(console, "decoding"), complete=False
+    )
+    own = prepared.fingerprint == bundle.manifest.provenance.data.get("sha256")
     if not own:
         console.print(f"{data} is not the data that {bundle.path} was trained on; all of its images are evaluated.")
         print_report(prepared.report, console)
     assert prepared.images is not None  # noqa: S101 - they were asked for
-    indices = getattr(prepared.split, part) if own else np.arange(len(prepared.files))
+    indices = prepared.indices(part) if own else np.arange(len(prepared.files))
     images = prepared.images.subset(indices)
     return Subject(
         bundle,
@@ -107,24 +115,14 @@ def find_subject(bundle: Bundle, data: Path, part: Part, console: Console) -> Su
     )
 
 
-def read_config(bundle: Bundle) -> TrainConfig:
-    """The configuration that the bundle was trained with.
-
-    Raises:
-        ManifestInvalid: it is not one that this version understands.
-    """
-    try:
-        return TrainConfig.model_validate(bundle.manifest.provenance.config)
-    except ValueError as error:
-        raise ManifestInvalid("manifest.json", f"provenance.config is no training configuration of this version: {error}") from error
-
-
 def _labels(bundle: Bundle, prepared: PreparedData) -> "np.ndarray[Any, np.dtype[np.int64]]":
     """By name, because another folder may lack a category, or sort it elsewhere."""
     order = {category: index for index, category in enumerate(bundle.manifest.categories)}
     unknown = sorted(set(prepared.categories) - order.keys())
     if unknown:
-        raise DataError(f"{prepared.root} holds {', '.join(unknown)}; the bundle knows {', '.join(order)}. Rename or remove these folders.")
+        raise DataError(
+            f"{prepared.root} holds {', '.join(unknown)}; the bundle knows {', '.join(order)}. Rename or remove these folders."
+        )
     return np.array([order[file.category] for file in prepared.files], dtype=np.int64)
 
 
@@ -134,10 +132,14 @@ def _run(bundle: Bundle, engine: str, images: ImageSet, console: Console) -> lis
         return [(chosen.description, predict(chosen, images.images))]
     names: Sequence[str] = [engine]
     if engine == ALL:
-        refused = {name for name, parity in bundle.manifest.parity.items() if not parity.passed}  # what was not measured may run
+        refused = {
+            name for name, parity in bundle.manifest.parity.items() if not parity.passed
+        }  # what was not measured may run
         names = [name for name in available(bundle) if name != RUNS_CODE and name not in refused]
         if RUNS_CODE in available(bundle):
-            console.print(f"{RUNS_CODE} is left out: loading a .pt2 can run code in it. Name it by --engine where you trust its maker.")
+            console.print(
+                f"{RUNS_CODE} is left out: loading a .pt2 can run code in it. Name it by --engine where you trust its maker."
+            )
     return [(name, predict(open_engine(bundle, name), images.images)) for name in names]
 
 
@@ -145,5 +147,9 @@ def _write_predictions(file: Path, subject: Subject, scores: "np.ndarray[Any, np
     categories = subject.bundle.manifest.categories
     with file.open("w") as stream:
         for path, label, row in zip(subject.paths, subject.images.labels, scores, strict=True):
-            line = {"path": path, "label": categories[label], "probabilities": dict(zip(categories, row.tolist(), strict=True))}
+            line = {
+                "path": path,
+                "label": categories[label],
+                "probabilities": dict(zip(categories, row.tolist(), strict=True)),
+            }
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional
 
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 
 CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 # Fonts with an ordinary layout of all 62 characters; matplotlib's other ones are for mathematics.
@@ -33,7 +33,10 @@ _CHUNK = 1000
 
 
 def render_glyphs(
-    count: int, side_px: int, seed: int, progress: Callable[[Iterable[int], int], Iterable[int]] = lambda items, _: items
+    count: int,
+    side_px: int,
+    seed: int,
+    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda items, _: items,
 ) -> ImageSet:
     """Draws distorted characters, dark ink on white paper.
 
@@ -68,7 +71,9 @@ def _clean_glyphs() -> tuple[torch.Tensor, torch.Tensor]:
             ImageDraw.Draw(canvas).text((60, 40), character, fill=255, font=font)
             glyph = canvas.crop(canvas.getbbox())
             ratio = _GLYPH_PX / max(glyph.size)
-            glyph = glyph.resize((max(2, round(glyph.width * ratio)), max(2, round(glyph.height * ratio))), Image.Resampling.LANCZOS)
+            glyph = glyph.resize(
+                (max(2, round(glyph.width * ratio)), max(2, round(glyph.height * ratio))), Image.Resampling.LANCZOS
+            )
             fitted = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
             fitted.paste(glyph, ((_CANVAS_PX - glyph.width) // 2, (_CANVAS_PX - glyph.height) // 2))
             shapes.append(np.asarray(fitted))
@@ -99,7 +104,9 @@ def _distorted(ink: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     grid = functional.affine_grid(torch.stack(rows, 1), list(ink.shape), align_corners=False)
 
     field = _blurred(torch.randn(count, 2, _CANVAS_PX // 2, _CANVAS_PX // 2, generator=generator), sigma_px=3.0)
-    field = functional.interpolate(field / field.std(dim=(1, 2, 3), keepdim=True), size=(_CANVAS_PX, _CANVAS_PX), mode="bilinear")
+    field = functional.interpolate(
+        field / field.std(dim=(1, 2, 3), keepdim=True), size=(_CANVAS_PX, _CANVAS_PX), mode="bilinear"
+    )
     grid = grid + field.permute(0, 2, 3, 1) * uniform(0, 0.1).view(-1, 1, 1, 1)
     return functional.grid_sample(ink, grid, align_corners=False)
 

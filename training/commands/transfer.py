@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.config import ConfigError, TrainConfig
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.data.preparation import prepare_data
 from training.evaluation.metrics import accuracy
 from training.fitting import choosing_callbacks, default_device, fit
@@ -25,7 +25,10 @@ def contenders(config: TrainConfig, scratch_learning_rate: float) -> Iterator[tu
         scratch_learning_rate: the rate that serves best without pretrained weights, so that the comparison is fair.
     """
     epochs = config.epochs_frozen + config.epochs_finetuned
-    yield "from scratch", config.model_copy(update={"weights": NONE, "learning_rate": scratch_learning_rate, "cache_features": None})
+    yield (
+        "from scratch",
+        config.model_copy(update={"weights": NONE, "learning_rate": scratch_learning_rate, "cache_features": None}),
+    )
     yield "frozen", config.model_copy(update={"epochs_frozen": epochs, "epochs_finetuned": 0})
     yield "fine-tuned", config
 
@@ -66,15 +69,21 @@ def transfer_table(
     if config.weights == NONE or not config.epochs_finetuned:
         raise ConfigError("transfer compares a fine-tuned run with others; give --weights, and epochs to both phases.")
     config = config.model_copy(update={"split_seed": config.split_rule.seed})
-    prepared = prepare_data(data, config.split_rule, config.problem_files, config.resolved_preprocessing, shown(console, "decoding"))
-    train, val, test = (prepared.part(name) for name in ("train", "val", "test"))
+    prepared = prepare_data(
+        data, config.split_rule, config.problem_files, config.resolved_preprocessing, shown(console, "decoding")
+    )
+    train, val, test = prepared.train, prepared.val, prepared.test
     results: dict[str, list[float]] = {}
     for name, contender in contenders(config, scratch_learning_rate or config.learning_rate):
         for seed in range(seeds):
-            results.setdefault(name, []).append(measure(contender.model_copy(update={"seed": seed}), train, val, test, Progress(console)))
+            results.setdefault(name, []).append(
+                measure(contender.model_copy(update={"seed": seed}), train, val, test, Progress(console))
+            )
             console.print(f"{name}, seed {seed}: acc@1 {results[name][-1]:.4f}")
     table = Table(
-        "", "acc@1", title=f"{len(test)} test images, {seeds} seeds, {config.epochs_frozen + config.epochs_finetuned} epochs each"
+        "",
+        "acc@1",
+        title=f"{len(test)} test images, {seeds} seeds, {config.epochs_frozen + config.epochs_finetuned} epochs each",
     )
     for name, values in results.items():
         table.add_row(name, mean_and_deviation(values))

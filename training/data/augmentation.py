@@ -43,7 +43,9 @@ class Affine:
         angle = uniform(-self.rotation_deg, self.rotation_deg).deg2rad()
         # grid_sample maps output to input: a factor above 1 shows more of the input, so the object becomes smaller.
         width, height = (uniform(1 - self.zoom_in, 1 + self.zoom_out) for _ in range(2))
-        mirror = 1 - 2 * (torch.rand(count, device=device) < 0.5).float() if self.flip else torch.ones(count, device=device)
+        mirror = (
+            1 - 2 * (torch.rand(count, device=device) < 0.5).float() if self.flip else torch.ones(count, device=device)
+        )
         shear = uniform(-self.shear, self.shear)
         # One unit of the grid is half a side.
         move_x, move_y = uniform(-2 * self.shift, 2 * self.shift), uniform(-2 * self.shift, 2 * self.shift)
@@ -65,13 +67,18 @@ AFFINE = {
 }
 # Colours and geometry by a drawn policy; bilinear, because torchvision's default of nearest frays edges.
 POLICIES = {
-    "trivialaugment": v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR),  # https://arxiv.org/abs/2103.10158
+    "trivialaugment": v2.TrivialAugmentWide(
+        interpolation=InterpolationMode.BILINEAR
+    ),  # https://arxiv.org/abs/2103.10158
     "randaugment": v2.RandAugment(2, 9, interpolation=InterpolationMode.BILINEAR),  # https://arxiv.org/abs/1909.13719
 }
 ERASING = "erasing"
 _ERASE = v2.RandomErasing(p=0.25)  # https://arxiv.org/abs/1708.04896; the share that timm's recipes use
 # The strengths of torchvision's own recipes: https://github.com/pytorch/vision/issues/3995
-MIXING = {"mixup": (v2.MixUp, 0.2), "cutmix": (v2.CutMix, 1.0)}  # https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899
+MIXING = {
+    "mixup": (v2.MixUp, 0.2),
+    "cutmix": (v2.CutMix, 1.0),
+}  # https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899
 NAMES = (NONE, *AFFINE, *POLICIES, ERASING, *MIXING)
 
 
@@ -98,7 +105,9 @@ class Augmentation:
         upright = images.permute(0, 3, 1, 2)  # each image draws its own policy
         return torch.stack([POLICIES[self.policy](image) for image in upright]).permute(0, 2, 3, 1)
 
-    def on_values(self, images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def on_values(
+        self, images: torch.Tensor, labels: torch.Tensor, num_classes: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised (N, C, H, W) and labels (N,) → the same shape, and labels (N,) or, mixed, shares (N, num_classes)."""
         if self.affine is not None:
             images = self.affine(images)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from training.data.augmentation import Augmentation
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from vision.engines.servable import Normalisation
 from vision.preprocessing import Preprocessing
 
@@ -15,7 +15,9 @@ ROWS, COLUMNS = 8, 8
 _GAP_PX = 2
 
 
-def contact_sheet(train: ImageSet, preprocessing: Preprocessing, augmentation: Augmentation | None, num_classes: int, seed: int) -> bytes:
+def contact_sheet(
+    train: ImageSet, preprocessing: Preprocessing, augmentation: Augmentation | None, num_classes: int, seed: int
+) -> bytes:
     """A PNG: each row a training image as it is, then as the network may see it.
 
     Args:
@@ -34,8 +36,13 @@ def contact_sheet(train: ImageSet, preprocessing: Preprocessing, augmentation: A
         if augmentation is None:
             columns.append(columns[0])
         else:
-            columns.append(augmentation.on_values(normalisation(augmentation.on_pixels(pixels)), labels, num_classes)[0])
-    shown = [((values - normalisation.shift) / normalisation.scale).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy() for values in columns]
+            columns.append(
+                augmentation.on_values(normalisation(augmentation.on_pixels(pixels)), labels, num_classes)[0]
+            )
+    shown = [
+        ((values - normalisation.shift) / normalisation.scale).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        for values in columns
+    ]
     height, width, channels = preprocessing.shape
     sheet = np.full((len(chosen) * (height + _GAP_PX), COLUMNS * (width + _GAP_PX), channels), 255, dtype=np.uint8)
     for column, images in enumerate(shown):

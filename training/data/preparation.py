@@ -1,19 +1,40 @@
-"""A data folder → images that can be trained on, and an honest report of what was found and what was done about it."""
+"""A data folder → images that can be trained on, and a report of what was found and what was done about it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.data.folder import DataError, ImageSet, LabelledFile, Listing, Part, allocate, list_images, take
-from training.data.problems import Problem, ProblemFiles, contradictions, leaks, refusal, unreadable
+from training.data.folder import DataError, LabelledFile, Part, list_images
+from training.data.images import ImageSet, allocate, take
+from training.data.problems import Problem, ProblemFiles, refusal, sift
 from training.data.report import build_report
 from training.data.scan import FileRecord, Tracker, examine, untracked
-from training.data.splitting import Split, SplitRule, check_complete, choose_parts, fingerprint, split
+from training.data.splitting import SplitRule, check_complete, fingerprint
 from vision.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a bundle is proved on.
+
+    Attributes:
+        train: for the calibration of int8.
+        val: for the parity of the engines.
+        test: for the numbers, the golden samples and the baseline.
+        test_files: the files of the test images, in order.
+        facts: fingerprints, counts and what was left out, for the provenance.
+    """
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    test_files: Sequence[Path]
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,42 +43,85 @@ class PreparedData:
 
     Attributes:
         root: the data folder.
-        categories: in the order of the labels.
-        files: those that are used.
-        digests: sha256 of each.
-        parts: of each.
-        split: the same as indices.
-        images: decoded and resized, in the same order; None where only a report was asked for.
+        rule: the split.
+        policy: what was done about problems.
+        records: every file.
+        used: the records of the files that are used.
+        parts: the part of each used file, in the same order.
+        images: decoded and resized, in the same order; None if no preprocessing was given.
         problems: what was found wrong.
-        report: all of it as JSON can hold it.
     """
 
     root: Path
-    categories: tuple[str, ...]
-    files: tuple[LabelledFile, ...]
-    digests: tuple[str, ...]
+    rule: SplitRule
+    policy: ProblemFiles
+    records: tuple[FileRecord, ...]
+    used: tuple[FileRecord, ...]
     parts: tuple[Part, ...]
-    split: Split
     images: ImageSet | None
     problems: tuple[Problem, ...]
-    report: dict[str, Any]
 
-    def part(self, name: Part) -> ImageSet:
-        """The images of one part, copied."""
-        assert self.images is not None  # noqa: S101 - whoever asks for images has let them be decoded
-        return self.images.subset(getattr(self.split, name))
+    @cached_property
+    def files(self) -> tuple[LabelledFile, ...]:
+        """The files that are used."""
+        return tuple(record.file for record in self.used)
 
-    def paths(self, name: Part) -> list[Path]:
-        """The files of one part, in the order of `part`."""
-        return [self.root / self.files[index].path for index in getattr(self.split, name)]
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        return _categories(self.files)
 
+    @cached_property
+    def train(self) -> ImageSet:
+        """The images to learn from, copied once."""
+        return self._part("train")
+
+    @cached_property
+    def val(self) -> ImageSet:
+        """The images to choose by, copied once."""
+        return self._part("val")
+
+    @cached_property
+    def test(self) -> ImageSet:
+        """The images to report on, copied once."""
+        return self._part("test")
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the images and categories; see `training.data.splitting.fingerprint`."""
-        return fingerprint(self.files, self.digests)
+        return fingerprint(self.files, [record.sha256 for record in self.used])
 
+    @cached_property
     def split_fingerprint(self) -> str:
         """sha256 of the images, categories and parts."""
-        return fingerprint(self.files, self.digests, self.parts)
+        return fingerprint(self.files, [record.sha256 for record in self.used], self.parts)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """data_report.json. Built when it is first asked for, because the search for near-duplicates takes time."""
+        return build_report(self.root, self.rule, self.problems, self.policy, self.records, self.used, self.parts)
+
+    def indices(self, part: Part) -> npt.NDArray[np.int64]:
+        """Which of the used files are in a part, ascending."""
+        return np.flatnonzero(np.array(self.parts) == part)
+
+    def paths(self, part: Part) -> list[str]:
+        """The files of a part, relative to the data folder, in the order of its images."""
+        return [self.files[index].path for index in self.indices(part)]
+
+    def evidence(self) -> Evidence:
+        """What a bundle of this data is proved on."""
+        facts = {
+            "sha256": self.fingerprint,
+            "split_sha256": self.split_fingerprint,
+            "images": {"train": len(self.train), "val": len(self.val), "test": len(self.test)},
+            "left_out": sorted({path for problem in self.problems for path in problem.left_out}),
+        }
+        return Evidence(self.train, self.val, self.test, [self.root / path for path in self.paths("test")], facts)
+
+    def _part(self, part: Part) -> ImageSet:
+        assert self.images is not None  # noqa: S101 - whoever asks for images has given a preprocessing
+        return self.images.subset(self.indices(part))
 
 
 def prepare_data(
@@ -74,10 +138,10 @@ def prepare_data(
     Args:
         root: the data folder.
         rule: of the split.
-        problem_files: `refuse` raises where there is a problem; `quarantine` does without the files concerned and says so. A
-            category without a single image is refused all the same: a bundle that lacks a label nobody asked to drop is no answer.
+        problem_files: `refuse` raises if there is a problem; `quarantine` leaves out the files concerned and names them. A
+            category without a usable image is refused in both cases, because leaving it out would drop a label.
         preprocessing: its geometry is applied to each image; None only reports.
-        progress: shows how far it is.
+        progress: shows how many files are done.
         complete: whether each category must have an image in each part, as training needs it.
 
     Raises:
@@ -91,77 +155,56 @@ def prepare_data(
             pixels[index] = preprocessing.apply(image)
 
     records = examine(listing, keep, progress)
-    usable, parts, problems = _sift(listing, records, rule)
-    if problems and (problem_files == "refuse" or not all(problem.left_out for problem in problems)):
-        raise refusal(root, len(records), problems)
-    chosen = [records[index] for index in usable]
-    files = tuple(record.file for record in chosen)
+    sifted = sift(listing, records, rule)
+    if sifted.problems and (problem_files == "refuse" or not all(problem.left_out for problem in sifted.problems)):
+        raise refusal(root, len(records), sifted.problems)
+    used = tuple(records[index] for index in sifted.usable)
+    files = [record.file for record in used]
     categories = _categories(files)
     if len(categories) < 2:
         raise DataError(f"{root} has usable images of {len(categories)} categories; training needs at least two.")
     if complete:
-        check_complete(files, parts, categories)
+        check_complete(files, sifted.parts, categories)
     images = None
     if pixels is not None:
         labels = np.array([categories.index(file.category) for file in files], dtype=np.int64)
-        whole = len(usable) == len(records)
-        images = ImageSet(pixels if whole else take(pixels, np.array(usable, dtype=np.int64)), labels)
-    report = build_report(root, rule, problems, problem_files, records, chosen, parts)
-    digests = tuple(record.sha256 for record in chosen)
-    return PreparedData(root, categories, files, digests, tuple(parts), split(parts), images, tuple(problems), report)
+        whole = len(used) == len(records)
+        images = ImageSet(pixels if whole else take(pixels, np.array(sifted.usable, dtype=np.int64)), labels)
+    return PreparedData(
+        root, rule, problem_files, tuple(records), used, tuple(sifted.parts), images, tuple(sifted.problems)
+    )
 
 
-def scan_data(root: Path, rule: SplitRule, problem_files: ProblemFiles, progress: Tracker = untracked) -> dict[str, Any]:
-    """Everything that there is to say of a data folder, whether or not it can be trained on.
+def scan_data(
+    root: Path, rule: SplitRule, problem_files: ProblemFiles, progress: Tracker = untracked
+) -> dict[str, Any]:
+    """Reports on a data folder, whether or not it can be trained on.
 
     Args:
         root: the data folder.
         rule: of the split that training would make.
         problem_files: what training would do about problems.
-        progress: shows how far it is.
+        progress: shows how many files are done.
 
     Returns:
         The data report.
 
     Raises:
-        DataError: no such folder, or not a single image in it that can be read.
+        DataError: no such folder, or it holds no image that can be read.
     """
     listing = list_images(root)
     records = examine(listing, progress=progress)
-    usable, parts, problems = _sift(listing, records, rule)
-    if not usable:
+    sifted = sift(listing, records, rule)
+    if not sifted.usable:
         raise DataError(f"{root} holds {len(records)} files, and not one image that can be used.")
-    chosen = [records[index] for index in usable]
+    used = [records[index] for index in sifted.usable]
+    files = [record.file for record in used]
     try:
-        files = [record.file for record in chosen]
-        check_complete(files, parts, _categories(files))
+        check_complete(files, sifted.parts, _categories(files))
     except DataError as error:
-        problems.append(Problem("missing_in_part", (), str(error), ()))
-    return build_report(root, rule, problems, problem_files, records, chosen, parts)
-
-
-def _sift(listing: Listing, records: Sequence[FileRecord], rule: SplitRule) -> tuple[list[int], list[Part], list[Problem]]:
-    """Which records can be used, the part of each, and what is wrong with the others."""
-    problems = [*unreadable(records), *contradictions(records)]
-    usable = _without(records, problems)
-    chosen = [records[index] for index in usable]
-    parts = choose_parts([record.file for record in chosen], [record.sha256 for record in chosen], rule)
-    leaked = leaks(chosen, parts)
-    if leaked:
-        part_of = dict(zip(usable, parts, strict=True))
-        problems += leaked
-        usable = _without(records, problems)
-        parts = [part_of[index] for index in usable]
-    left = {records[index].file.category for index in usable}
-    empty = [name for name in listing.categories if name not in left]
-    problems += [Problem("empty_category", (name,), f"{name}/ holds no image that can be used", ()) for name in empty]
-    return usable, parts, problems
+        sifted.problems.append(Problem("missing_in_part", (), str(error), ()))
+    return build_report(root, rule, sifted.problems, problem_files, records, used, sifted.parts)
 
 
 def _categories(files: Iterable[LabelledFile]) -> tuple[str, ...]:
     return tuple(sorted({file.category for file in files}))
-
-
-def _without(records: Sequence[FileRecord], problems: Iterable[Problem]) -> list[int]:
-    left_out = {path for problem in problems for path in problem.left_out}
-    return [index for index, record in enumerate(records) if record.file.path not in left_out]

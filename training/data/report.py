@@ -2,16 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from training.data.duplicates import identical, nearly_identical
 from training.data.folder import PARTS, Part
 from training.data.problems import Problem, ProblemFiles
-from training.data.scan import FileRecord, identical, nearly_identical
+from training.data.scan import FileRecord
 from training.data.splitting import SplitRule, fingerprint
 
 # More than this many times as many images in the largest category as in the smallest, and plain accuracy misleads.
@@ -25,7 +26,7 @@ def build_report(
     problems: Sequence[Problem],
     policy: ProblemFiles,
     records: Sequence[FileRecord],
-    chosen: Sequence[FileRecord],
+    used: Sequence[FileRecord],
     parts: Sequence[Part],
 ) -> dict[str, Any]:
     """The report as JSON can hold it.
@@ -36,44 +37,73 @@ def build_report(
         problems: what was found wrong.
         policy: what is done about problems.
         records: every file.
-        chosen: those that can be used.
-        parts: of the chosen ones.
+        used: the records of the files that are used.
+        parts: the part of each used file.
     """
-    counts = {category: dict.fromkeys(PARTS, 0) for category in sorted({record.file.category for record in chosen})}
-    for record, part in zip(chosen, parts, strict=True):
+    counts = {category: dict.fromkeys(PARTS, 0) for category in sorted({record.file.category for record in used})}
+    for record, part in zip(used, parts, strict=True):
         counts[record.file.category][part] += 1
-    modes = dict(Counter(str(record.mode) for record in chosen).most_common())
     totals = [sum(count.values()) for count in counts.values()]
-    paths = [record.file.path for record in chosen]
     return {
         "root": str(root),
         "files": len(records),
-        "usable": len(chosen),
+        "usable": len(used),
         "policy": policy,
         "problems": [vars(problem) for problem in problems],
         "categories": counts,
         "imbalance": max(totals) / min(totals),
-        "formats": dict(Counter(str(record.format) for record in chosen).most_common()),
-        "modes": modes,
-        "smallest_px": min(min(record.width, record.height) for record in chosen),
-        "largest_px": max(max(record.width, record.height) for record in chosen),
-        "rotated": [record.file.path for record in chosen if record.orientation != 1],
-        "unusual_modes": [{"path": record.file.path, "mode": record.mode} for record in chosen if str(record.mode) != next(iter(modes))],
-        "duplicates": [[paths[index] for index in group] for group in identical(chosen)],
-        "near_duplicates": [
-            {"paths": [paths[one], paths[other]], "parts": [parts[one], parts[other]]} for one, other in nearly_identical(chosen)
-        ],
+        **_pictures(used),
+        **_duplicates(used, parts),
         "split": {
             **vars(rule),
-            "sha256": fingerprint([record.file for record in chosen], [record.sha256 for record in chosen], parts),
-            "files": dict(zip(paths, parts, strict=True)),
+            "sha256": fingerprint([record.file for record in used], [record.sha256 for record in used], parts),
+            "files": {record.file.path: part for record, part in zip(used, parts, strict=True)},
         },
     }
 
 
+def _pictures(used: Sequence[FileRecord]) -> dict[str, Any]:
+    """How the images are stored."""
+    found = [(record.file.path, record.picture) for record in used if record.picture is not None]
+    modes = _counted(picture.mode for _, picture in found)
+    return {
+        "formats": _counted(picture.format for _, picture in found),
+        "modes": modes,
+        "smallest_px": min(min(picture.width, picture.height) for _, picture in found),
+        "largest_px": max(max(picture.width, picture.height) for _, picture in found),
+        "rotated": [path for path, picture in found if picture.orientation != 1],
+        "unusual_modes": [
+            {"path": path, "mode": picture.mode} for path, picture in found if picture.mode != next(iter(modes))
+        ],
+    }
+
+
+def _duplicates(used: Sequence[FileRecord], parts: Sequence[Part]) -> dict[str, Any]:
+    """Pictures that are there twice, or nearly."""
+    paths, digests = [record.file.path for record in used], [record.sha256 for record in used]
+    looks = [record.picture.look if record.picture is not None else None for record in used]
+    return {
+        "duplicates": [[paths[index] for index in group] for group in identical(digests)],
+        "near_duplicates": [
+            {"paths": [paths[one], paths[other]], "parts": [parts[one], parts[other]]}
+            for one, other in nearly_identical(digests, looks)
+        ],
+    }
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first."""
+    return dict(Counter(values).most_common())
+
+
 def print_report(report: dict[str, Any], console: Console) -> None:
     """The report as a person reads it."""
-    table = Table("category", *PARTS, "images", title=f"{report['usable']} of {report['files']} files in {report['root']} can be used")
+    table = Table(
+        "category",
+        *PARTS,
+        "images",
+        title=f"{report['usable']} of {report['files']} files in {report['root']} can be used",
+    )
     for category, counts in report["categories"].items():
         table.add_row(category, *(str(counts[part]) for part in PARTS), str(sum(counts.values())))
     console.print(table)

@@ -10,9 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from training.data.folder import PARTS, DataError, LabelledFile, Part
 
 
@@ -34,15 +31,6 @@ class SplitRule:
     group_by: str | None = None
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of three disjoint parts: to learn from, to choose by, to report on."""
-
-    train: npt.NDArray[np.int64]
-    val: npt.NDArray[np.int64]
-    test: npt.NDArray[np.int64]
-
-
 def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: SplitRule) -> list[Part]:
     """The part of each file, in order.
 
@@ -61,15 +49,17 @@ def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: Sp
             continue
         key = digest if rule.group_by is None else f"group {_group(rule.group_by, file.path)}"
         drawn = int.from_bytes(hashlib.sha256(f"{rule.seed} {key}".encode()).digest()[:8]) / 2**64
-        parts.append("test" if drawn < rule.test_share else "val" if drawn < rule.test_share + rule.val_share else "train")
+        parts.append(
+            "test" if drawn < rule.test_share else "val" if drawn < rule.test_share + rule.val_share else "train"
+        )
     return parts
 
 
 def check_complete(files: Sequence[LabelledFile], parts: Sequence[Part], categories: Sequence[str]) -> None:
-    """Does nothing where each category has an image in each part.
+    """Checks that each category has an image in each part.
 
     Raises:
-        DataError: one has not; each is named, with what helps.
+        DataError: a category lacks an image in a part; every such pair is named, with what helps.
     """
     missing = []
     for part in PARTS:
@@ -80,13 +70,6 @@ def check_complete(files: Sequence[LabelledFile], parts: Sequence[Part], categor
             f"{'; '.join(missing)}. Add images, give such a part a larger share (--val-share, --test-share), try another --seed, "
             "or make the split yourself with folders train/, val/ and test/."
         )
-
-
-def split(parts: Sequence[Part]) -> Split:
-    """The indices of each part."""
-    labels = np.array(parts)
-    train, val, test = (np.flatnonzero(labels == part) for part in PARTS)
-    return Split(train, val, test)
 
 
 def fingerprint(files: Sequence[LabelledFile], digests: Sequence[str], parts: Sequence[Part] | None = None) -> str:

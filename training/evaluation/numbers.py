@@ -18,9 +18,10 @@ from training.evaluation.metrics import (
     negative_log_likelihood,
 )
 from vision.bundle.store import Bundle
-from vision.engines import Engine
+from vision.engines.engine import Engine
 from vision.image import Pixels
 
+REFERENCE_ENGINE = "torch-f32"
 # Part of what "the same digits" means: an engine may round otherwise in a batch of another size.
 _BATCH = 32
 _DIGITS = 6
@@ -29,7 +30,9 @@ _MOST_CONFUSED = 10
 
 def predict(engine: Engine, images: Pixels) -> Logits:
     """uint8 (N, H, W, C) → logits (N, classes), in batches of 32."""
-    return np.concatenate([engine.infer(np.ascontiguousarray(images[start : start + _BATCH])) for start in range(0, len(images), _BATCH)])
+    return np.concatenate(
+        [engine.infer(np.ascontiguousarray(images[start : start + _BATCH])) for start in range(0, len(images), _BATCH)]
+    )
 
 
 def evaluate(logits: Logits, labels: Labels, categories: Sequence[str], temperature: float) -> dict[str, Any]:

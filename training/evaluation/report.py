@@ -2,9 +2,11 @@
 
 import base64
 import io
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,16 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from training.evaluation.metrics import Labels, Logits
+from training.evaluation.numbers import REFERENCE_ENGINE, top_losses
+from vision.bundle.manifest import METRICS_FILE, Manifest
 from vision.image import Pixels
+from vision.prediction import probabilities
 
 # Beyond this a matrix cannot be read in a picture; the most confused pairs are listed all the same.
 _LARGEST_MATRIX = 40
 _THUMBNAIL_PX = 128
+_TOP_LOSSES = 12
 _BLUE, _ORANGE, _GRAY = "#2f6fb7", "#d9822b", "#8a8f98"
 
 
@@ -43,6 +50,74 @@ class WorstImage:
     pixels: Pixels
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The test images and what the network said of them.
+
+    Attributes:
+        paths: below the data folder.
+        images: uint8 (N, H, W, C), as the network sees them.
+        labels: (N,) int64.
+        logits: (N, classes).
+    """
+
+    paths: Sequence[str]
+    images: Pixels
+    labels: Labels
+    logits: Logits
+
+
+def write_results(
+    run: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    judged: Judged,
+    data: dict[str, Any],
+    history: Sequence[dict[str, Any]],
+    seconds: Sequence[float],
+) -> None:
+    """Writes metrics.json and report.html into a run's folder.
+
+    Args:
+        run: its folder.
+        manifest: of the bundle that the run gives.
+        files: of that bundle; metrics.json is one of them.
+        judged: the test images.
+        data: the data report.
+        history: one row for each epoch.
+        seconds: the duration of each epoch.
+    """
+    (run / METRICS_FILE).write_bytes(files[METRICS_FILE])
+    page = render_report(
+        title=f"{manifest.name}/{manifest.version}",
+        numbers=json.loads(files[METRICS_FILE])[REFERENCE_ENGINE],
+        history=history,
+        seconds=seconds,
+        worst=_worst(judged, manifest),
+        data=data,
+        engines={name: parity.model_dump() for name, parity in manifest.parity.items()},
+        config=manifest.provenance.config,
+        preprocessing=manifest.preprocessing.describe(),
+    )
+    (run / "report.html").write_text(page)
+
+
+def _worst(judged: Judged, manifest: Manifest) -> list[WorstImage]:
+    """The worst first."""
+    scores = probabilities(judged.logits, manifest.temperature)
+    return [
+        WorstImage(
+            path=judged.paths[index],
+            label=manifest.categories[judged.labels[index]],
+            predicted=manifest.categories[scores[index].argmax()],
+            score=float(scores[index].max()),
+            label_score=float(scores[index, judged.labels[index]]),
+            pixels=judged.images[index],
+        )
+        for index in top_losses(judged.logits, judged.labels, manifest.temperature, _TOP_LOSSES)
+    ]
+
+
 def render_report(
     *,
     title: str,
@@ -59,23 +134,27 @@ def render_report(
 
     Args:
         title: NAME/VERSION.
-        numbers: what `training.evaluation.numbers.evaluate` gave on the test images.
-        history: one row an epoch.
-        seconds: what each took.
+        numbers: what `training.evaluation.numbers.evaluate` returned for the test images.
+        history: one row for each epoch.
+        seconds: the duration of each epoch.
         worst: the top losses, the worst first.
         data: the data report.
         engines: each engine's parity with the reference, as in the manifest.
         config: the training configuration.
         preprocessing: as a sentence.
     """
-    environment = Environment(loader=PackageLoader("training.evaluation", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("training.evaluation", "."), autoescape=True, undefined=StrictUndefined
+    )
     categories = list(numbers["categories"])
     return environment.get_template("report.html.jinja").render(
         title=title,
         numbers=numbers,
         curves=_svg(_learning_curves(history)),
         reliability=_svg(_reliability_diagram(numbers)),
-        confusion=_svg(_confusion_matrix(numbers["confusion"], categories)) if len(categories) <= _LARGEST_MATRIX else "",
+        confusion=_svg(_confusion_matrix(numbers["confusion"], categories))
+        if len(categories) <= _LARGEST_MATRIX
+        else "",
         phases=_phases(history, seconds),
         worst=[vars(image) | {"source": _thumbnail(image.pixels)} for image in worst],
         data=data,
@@ -107,15 +186,27 @@ def _reliability_diagram(numbers: dict[str, Any]) -> Figure:
     """Accuracy by confidence, before and after the temperature; on the diagonal a model is honest."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, name, title in zip(
-        figure.subplots(1, 2), ("reliability_before", "reliability"), ("before the temperature", "after it"), strict=True
+        figure.subplots(1, 2),
+        ("reliability_before", "reliability"),
+        ("before the temperature", "after it"),
+        strict=True,
     ):
         bins = [entry for entry in numbers[name] if entry["images"]]
         width = 1 / len(numbers[name])
         axes.bar(
-            [entry["low"] + width / 2 for entry in bins], [entry["accuracy"] for entry in bins], width * 0.9, color=_BLUE, label="accuracy"
+            [entry["low"] + width / 2 for entry in bins],
+            [entry["accuracy"] for entry in bins],
+            width * 0.9,
+            color=_BLUE,
+            label="accuracy",
         )
         axes.plot([0, 1], [0, 1], color=_ORANGE, linestyle="--", label="honest")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"{title}: ECE {numbers[name.replace('reliability', 'ece')]:.4f}")
+        axes.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            xlabel="confidence",
+            title=f"{title}: ECE {numbers[name.replace('reliability', 'ece')]:.4f}",
+        )
         axes.legend(fontsize=8, loc="upper left")
     return figure
 
@@ -133,7 +224,13 @@ def _confusion_matrix(confusion: Sequence[Sequence[int]], categories: Sequence[s
     axes.set(xlabel="answer", ylabel="label")
     for row, column in np.argwhere(counts):
         axes.text(
-            column, row, counts[row, column], ha="center", va="center", fontsize=8, color="white" if shares[row, column] > 0.5 else "black"
+            column,
+            row,
+            counts[row, column],
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if shares[row, column] > 0.5 else "black",
         )
     return figure
 

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from training.evaluation.numbers import REFERENCE_ENGINE
 from vision.bundle.manifest import ONNX_FILE, OPENVINO_FILE, PT2_FILE
 from vision.bundle.store import Bundle
-from vision.engines import Engine
+from vision.engines.engine import Engine
 from vision.engines.openvino_engine import OpenVinoEngine, Precision, precisions
 from vision.engines.torch_engine import TorchEngine
 from vision.errors import EngineUnavailable
 from vision.image import Pixels
 
-REFERENCE = "torch-f32"
 # Never opened but by name: see TorchExportEngine.
 RUNS_CODE = "torch-export-f32"
 
@@ -44,7 +44,9 @@ class OnnxEngine:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
-        self._session = onnxruntime.InferenceSession(bundle.files[ONNX_FILE], options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            bundle.files[ONNX_FILE], options, providers=["CPUExecutionProvider"]
+        )
         self._input = self._session.get_inputs()[0].name
         self.description = "onnx-f32"
 
@@ -57,7 +59,7 @@ class OnnxEngine:
 def available(bundle: Bundle) -> dict[str, Callable[[], Engine]]:
     """By name, how to open each engine that the bundle brings files for and this machine can run; the reference first."""
     threads = torch.get_num_threads()
-    engines: dict[str, Callable[[], Engine]] = {REFERENCE: lambda: TorchEngine(bundle, threads)}
+    engines: dict[str, Callable[[], Engine]] = {REFERENCE_ENGINE: lambda: TorchEngine(bundle, threads)}
     if OPENVINO_FILE in bundle.files:
         for precision in reversed(precisions(bundle)):
             engines[f"openvino-{precision}"] = _openvino(bundle, precision, threads)
@@ -76,7 +78,9 @@ def open_engine(bundle: Bundle, name: str) -> Engine:
     """
     engines = available(bundle)
     if name not in engines:
-        raise EngineUnavailable(f"{bundle.path} cannot be run through {name!r} here; choose one of {', '.join(engines)}, or all.")
+        raise EngineUnavailable(
+            f"{bundle.path} cannot be run through {name!r} here; choose one of {', '.join(engines)}, or all."
+        )
     return engines[name]()
 
 

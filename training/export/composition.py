@@ -23,13 +23,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import save
 
-from training.data.folder import TRAINING_LIMITS, ImageSet
-from training.evaluation.baseline import drift_baseline
-from training.evaluation.numbers import evaluate, predict
-from training.export.checked_engines import REFERENCE, available
+from training.data.images import TRAINING_LIMITS
+from training.data.preparation import Evidence
+from training.evaluation.numbers import REFERENCE_ENGINE, evaluate, predict
+from training.export.checked_engines import available
 from training.export.conversion import FORMATS, Format, convert
 from training.export.model_card import render_card
 from vision.architectures.classifier import Classifier
+from vision.bundle.baseline import Baseline
 from vision.bundle.golden import MAX_SAMPLES, TOLERANCE, GoldenExpectation
 from vision.bundle.manifest import (
     BASELINE_FILE,
@@ -64,25 +65,6 @@ class Gate:
 
 # float32 differs by the order of additions; bfloat16 keeps 8 bits of mantissa; 8-bit integers keep 256 steps.
 GATES = {"f32": Gate(0.999, 0.001), "bf16": Gate(0.99, 0.05), "int8": Gate(0.98, 0.10)}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The images that a bundle is proved on.
-
-    Attributes:
-        train: for the calibration of int8.
-        val: for the parity of the engines.
-        test: for the numbers, the golden samples and the baseline.
-        test_files: where the test images lie, in order.
-        facts: fingerprints, counts and what was left out, for the provenance.
-    """
-
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
-    test_files: Sequence[Path]
-    facts: dict[str, Any]
 
 
 def compose_bundle(
@@ -139,9 +121,10 @@ def compose_bundle(
     files |= _golden_files(servable, temperature, choose_golden(evidence.test_files, logits), categories)
     parity, numbers, refused = _judge(manifest, files, evidence, console)
     files = {name: data for name, data in files.items() if not any(name.startswith(prefix) for prefix in refused)}
-    reference = numbers[REFERENCE]
+    reference = numbers[REFERENCE_ENGINE]
     files[METRICS_FILE] = _json(numbers)
-    files[BASELINE_FILE] = _json(drift_baseline(logits, evidence.train.labels, categories, temperature))
+    baseline = Baseline.measure(probabilities(logits, temperature), evidence.train.labels, categories)
+    files[BASELINE_FILE] = _json(baseline.model_dump())
     manifest = manifest.model_copy(
         update={
             "metrics": {
@@ -162,11 +145,16 @@ def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> li
     """
     distance = np.abs(probabilities(logits).max(axis=1) - 0.9)
     winners = logits.argmax(axis=1)
-    least = [min(np.flatnonzero(winners == winner).tolist(), key=lambda index: distance[index]) for winner in np.unique(winners)]
+    least = [
+        min(np.flatnonzero(winners == winner).tolist(), key=lambda index: distance[index])
+        for winner in np.unique(winners)
+    ]
     return [files[index] for index in sorted(least, key=lambda index: distance[index])[:MAX_SAMPLES]]
 
 
-def measure_parity(engine: str, logits: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], temperature: float) -> Parity:
+def measure_parity(
+    engine: str, logits: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], temperature: float
+) -> Parity:
     """How (N, classes) logits of an engine compare with the reference's, and whether that is within its gate."""
     gate = GATES[engine.rpartition("-")[2]]
     agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
@@ -183,7 +171,7 @@ def measure_parity(engine: str, logits: npt.NDArray[np.floating], reference: npt
 class _Reference:
     """The network as it was trained, before there is a bundle."""
 
-    description = REFERENCE
+    description = REFERENCE_ENGINE
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable
@@ -219,14 +207,20 @@ def _judge(
     return parity, numbers, refused
 
 
-def _golden_files(servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]) -> dict[str, bytes]:
+def _golden_files(
+    servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]
+) -> dict[str, bytes]:
     images = {f"{index}{source.suffix.lower() or '.img'}": source.read_bytes() for index, source in enumerate(sources)}
-    preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS)) for data in images.values()]
+    preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS).pixels) for data in images.values()]
     with torch.inference_mode():
         logits = servable(torch.from_numpy(np.stack(preprocessing))).numpy()
     rows = probabilities(logits, temperature).tolist()
-    expected = GoldenExpectation(tolerance=TOLERANCE, categories=tuple(categories), probabilities=dict(zip(images, rows, strict=True)))
-    return {f"golden/{name}": data for name, data in images.items()} | {GOLDEN_FILE: expected.model_dump_json(indent=2).encode()}
+    expected = GoldenExpectation(
+        tolerance=TOLERANCE, categories=tuple(categories), probabilities=dict(zip(images, rows, strict=True))
+    )
+    return {f"golden/{name}": data for name, data in images.items()} | {
+        GOLDEN_FILE: expected.model_dump_json(indent=2).encode()
+    }
 
 
 def _json(value: object) -> bytes:

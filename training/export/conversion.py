@@ -55,7 +55,9 @@ def convert(servable: Servable, formats: Sequence[Format], train_images: Pixels)
     ov = load_openvino()
     with _quietly(), torch.inference_mode():
         # Two images, because torch.export takes a batch of one for a constant.
-        program = torch.export.export(servable, (torch.zeros((2, *shape), dtype=torch.uint8),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(
+            servable, (torch.zeros((2, *shape), dtype=torch.uint8),), dynamic_shapes=({0: batch},)
+        )
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine
         # Both converters would do this, each for itself.
@@ -91,7 +93,9 @@ def _quantised(model: Any, train_images: Pixels, attends: bool) -> Any:
     NNCF's scheme for transformers helps where there is attention as PyTorch has it: on ViT-B/16 it took the error of the logits
     from 0.35 to 0.15; on Swin, whose attention is its own, it made it larger.
     """
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF makes it look for CUDA, and say that it found none
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # NNCF makes it look for CUDA, and say that it found none
     with _quietly():
         import nncf  # takes seconds to import
 
@@ -99,11 +103,19 @@ def _quantised(model: Any, train_images: Pixels, attends: bool) -> Any:
         chosen = np.linspace(0, len(train_images) - 1, min(_CALIBRATION_IMAGES, len(train_images))).astype(int)
         images = [np.ascontiguousarray(train_images[index : index + 1]) for index in chosen]
         scheme = nncf.ModelType.TRANSFORMER if attends else None
-        return nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), preset=nncf.QuantizationPreset.MIXED, model_type=scheme)
+        return nncf.quantize(
+            model,
+            nncf.Dataset(images),
+            subset_size=len(images),
+            preset=nncf.QuantizationPreset.MIXED,
+            model_type=scheme,
+        )
 
 
 def _onnx(program: torch.export.ExportedProgram) -> bytes:
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass  # comes with onnxscript, which torch's exporter needs
+    from onnx_ir.passes.common import (
+        ClearMetadataAndDocStringPass,
+    )  # comes with onnxscript, which torch's exporter needs
 
     with _quietly(), torch.inference_mode():
         exported = torch.onnx.export(

@@ -43,7 +43,9 @@ def render_card(manifest: Manifest, numbers: dict[str, Any]) -> str:
         f"| Brier score | {numbers['brier']:.4f} (uncalibrated {numbers['brier_before']:.4f}) |",
         f"| expected calibration error | {numbers['ece']:.4f} (uncalibrated {numbers['ece_before']:.4f}) |",
         "",
-        "Weakest categories by F1: " + ", ".join(f"{_escaped(name)} {row['f1']:.3f} ({row['images']} images)" for name, row in weak) + ".",
+        "Weakest categories by F1: "
+        + ", ".join(f"{_escaped(name)} {row['f1']:.3f} ({row['images']} images)" for name, row in weak)
+        + ".",
         "",
         "| engine | same answer as torch in float32 | largest difference of a probability | |",
         "|---|---|---|---|",

@@ -41,7 +41,9 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise ValueError(f"{file} is no checkpoint of this version: its format is {metadata.get('format')!r}, not {FORMAT!r}.")
+            raise ValueError(
+                f"{file} is no checkpoint of this version: its format is {metadata.get('format')!r}, not {FORMAT!r}."
+            )
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - safe_open cannot be iterated
         state: dict[str, Any] = _give_tensors(json.loads(metadata["state"]), tensors)
         return state

@@ -19,7 +19,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def fit_head(
-    head: nn.Module, features: torch.Tensor, labels: torch.Tensor, val_features: torch.Tensor, val_labels: torch.Tensor, loss: Loss
+    head: nn.Module,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    val_features: torch.Tensor,
+    val_labels: torch.Tensor,
+    loss: Loss,
 ) -> float:
     """Fits the head by L-BFGS, in place.
 

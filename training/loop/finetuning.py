@@ -83,7 +83,10 @@ def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> li
 
     def add(parameters: list[nn.Parameter], rate: float) -> None:
         learning = [parameter for parameter in parameters if parameter.requires_grad]
-        for chosen, decay in (([p for p in learning if p.ndim > 1], weight_decay), ([p for p in learning if p.ndim <= 1], 0.0)):
+        for chosen, decay in (
+            ([p for p in learning if p.ndim > 1], weight_decay),
+            ([p for p in learning if p.ndim <= 1], 0.0),
+        ):
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "full_lr": rate, "weight_decay": decay})
 
@@ -96,7 +99,10 @@ def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> li
         add(list(block.parameters()), phase.backbone_lr * phase.block_decay**distance)
         placed |= {id(parameter) for parameter in block.parameters()}
     # What belongs to no block stands at the input: a vision transformer's class token and positions.
-    add([p for p in model.backbone.parameters() if id(p) not in placed], phase.backbone_lr * phase.block_decay ** len(model.blocks))
+    add(
+        [p for p in model.backbone.parameters() if id(p) not in placed],
+        phase.backbone_lr * phase.block_decay ** len(model.blocks),
+    )
     return groups
 
 
@@ -116,7 +122,9 @@ def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]]) -> torch.o
 
 def _learning(model: Classifier, phase: Phase) -> list[nn.Module]:
     """The parts of the backbone that learn: some blocks, some layers, or all of it."""
-    units, count = (model.layers, phase.unfrozen_layers) if phase.unfrozen_layers else (model.blocks, phase.unfrozen_blocks)
+    units, count = (
+        (model.layers, phase.unfrozen_layers) if phase.unfrozen_layers else (model.blocks, phase.unfrozen_blocks)
+    )
     return [model.backbone] if count >= len(units) else list(units[len(units) - count :])
 
 

@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import hub
 
-from vision.architectures import Architecture, architecture
 from vision.architectures.backbones import PublishedWeights, published_weights
 from vision.architectures.classifier import Classifier
+from vision.architectures.registry import Architecture, architecture
 from vision.errors import SightlineError
 from vision.preprocessing import Preprocessing
 
@@ -81,7 +81,9 @@ def _fetch(source: PublishedWeights) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = hub.load_state_dict_from_url(
             source.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
-    except Exception as error:  # no network, a full disk, a cut file, a file that holds more than tensors: the remedy is the same
+    except (
+        Exception
+    ) as error:  # no network, a full disk, a cut file, a file that holds more than tensors: the remedy is the same
         raise WeightsError(
             f"The weights {source.name} ({source.size_mb:.0f} MB) could not be had: {str(error).splitlines()[0]}. "
             f"Fetch {source.url} on a machine with a network and put it at {file}."
@@ -102,7 +104,9 @@ def _fill(model: Classifier, row: Architecture, tensors: dict[str, torch.Tensor]
         raise WeightsError(f"{where} holds no weights for this backbone: it has no tensor {spell(missing)!r}.")
     for name, tensor in wanted.items():
         if given[name].shape != tensor.shape:
-            raise WeightsError(f"{where}: {spell(name)} has shape {tuple(given[name].shape)}; the backbone needs {tuple(tensor.shape)}.")
+            raise WeightsError(
+                f"{where}: {spell(name)} has shape {tuple(given[name].shape)}; the backbone needs {tuple(tensor.shape)}."
+            )
         if not torch.isfinite(given[name]).all():
             raise WeightsError(f"{where}: {spell(name)} holds values that are not finite.")
     model.backbone.load_state_dict(given)

@@ -15,11 +15,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from training.loop.callbacks.model_checkpoint import LAST
 from training.loop.checkpoint import load_checkpoint
 from vision.errors import SightlineError
 
 RUN_FILE = "run.json"
+LAST = "last.safetensors"
+BEST = "best.safetensors"
 
 
 class RunError(SightlineError):
@@ -45,14 +46,20 @@ def open_run(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, 
     known, checkpoint = folder / RUN_FILE, folder / LAST
     if not resume:
         if checkpoint.exists():
-            raise RunError(f"{folder} holds an unfinished run; go on with it by --resume, or remove the folder to start anew.")
+            raise RunError(
+                f"{folder} holds an unfinished run; go on with it by --resume, or remove the folder to start anew."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps(identity, indent=2) + "\n")
         return None
     if not known.exists():
         raise RunError(f"{folder} holds no run; leave --resume out to start one.")
     before = json.loads(known.read_text())
-    different = [name for name in sorted(before.keys() | identity.keys()) if before.get(name) != json.loads(json.dumps(identity.get(name)))]
+    different = [
+        name
+        for name in sorted(before.keys() | identity.keys())
+        if before.get(name) != json.loads(json.dumps(identity.get(name)))
+    ]
     if different:
         details = "; ".join(f"{name} was {before.get(name)!r} and is {identity.get(name)!r}" for name in different)
         raise RunError(f"The run in {folder} cannot go on, because it would not be the same run: {details}.")

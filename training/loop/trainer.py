@@ -7,7 +7,7 @@ uninterrupted one would have drawn. Knows no files, no command line and no archi
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,19 @@ import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from training.data.augmentation import Augmentation
-from training.data.folder import ImageSet
+from training.data.augmentation import augmentation
+from training.data.images import ImageSet
 from training.evaluation.metrics import accuracy, negative_log_likelihood
-from training.loop.callbacks import Callback, Logs
+from training.loop.callbacks.base import Callback, Logs
+from training.loop.config import LoopConfig
 from training.loop.features import fit_head
-from training.loop.finetuning import OptimizerName, Phase, make_optimizer, parameter_groups, set_train_mode, set_trainable
-from training.loop.sampling import Balance, Indices, class_weights, epoch_steps
+from training.loop.finetuning import Phase, make_optimizer, parameter_groups, set_train_mode, set_trainable
+from training.loop.sampling import Indices, class_weights, epoch_steps
 from training.loop.workers import ALONE, Workers
 from vision.architectures.classifier import Classifier
 from vision.engines.servable import Normalisation
 from vision.preprocessing import Preprocessing
 
-Precision = Literal["float32", "bfloat16", "float16"]
 # On CPUs small batches stay in the caches: MobileNetV2 at 96 px ran 320 images/s by 32 and 210 by 128.
 _EVALUATION_BATCH = {"cpu": 32, "cuda": 256}
 
@@ -40,29 +40,19 @@ class Trainer:
         preprocessing: its normalisation is applied to every batch.
         train: images to learn from; the only ones that are augmented.
         val: images to choose by.
+        config: the settings of the loop.
         callbacks: called in this order.
-        batch_size: images a step, over all workers.
-        accumulate: in how many pieces a step goes through the network, so that less memory is needed.
-        augmentation: None leaves the training images as they are.
-        balance: `loss` weighs classes equally, `sampler` draws them equally often.
-        optimizer: see `training.loop.finetuning.make_optimizer`.
-        weight_decay: on weights only.
-        label_smoothing: 0 to below 1.
-        clip_norm: the largest norm of all gradients together; None does not clip.
-        ema_decay: of the moving average of the weights that is evaluated and kept, 0 to below 1; None keeps the weights themselves.
-        precision: of the forward pass; weights stay float32.
-        seed: of everything that is drawn.
-        device: where it runs.
+        device: `cpu` or `cuda`.
         workers: the processes that share each step's images.
 
     Attributes:
-        phase_index: which phase runs, from 0.
-        epoch: how many epochs of it are done.
-        steps_done: how many steps of the epoch are done.
+        phase_index: the phase that runs, from 0.
+        epoch: epochs of this phase that are done.
+        steps_done: steps of this epoch that are done.
         loss_sum: sum of the epoch's mean losses so far, each times its step's images; on the device.
-        should_stop: set by a callback to end the phase after this epoch.
+        should_stop: a callback sets it to end the phase after this epoch.
         history: the logs of every epoch so far, each with its phase's name.
-        seconds: what each of those epochs took, evaluation included.
+        seconds: the duration of each of those epochs, evaluation included.
     """
 
     def __init__(
@@ -71,19 +61,8 @@ class Trainer:
         preprocessing: Preprocessing,
         train: ImageSet,
         val: ImageSet,
+        config: LoopConfig,
         callbacks: Sequence[Callback] = (),
-        *,
-        batch_size: int = 32,
-        accumulate: int = 1,
-        augmentation: Augmentation | None = None,
-        balance: Balance = "none",
-        optimizer: OptimizerName = "adamw",
-        weight_decay: float = 0.01,
-        label_smoothing: float = 0.0,
-        clip_norm: float | None = None,
-        ema_decay: float | None = None,
-        precision: Precision = "float32",
-        seed: int = 0,
         device: str = "cpu",
         workers: Workers = ALONE,
     ) -> None:
@@ -91,24 +70,19 @@ class Trainer:
         self.normalisation = Normalisation(preprocessing).to(device)
         self.train = train
         self.val = val
+        self.config = config
         self.callbacks = list(callbacks)
-        self.batch_size = batch_size
-        self.accumulate = accumulate
-        self.augmentation = augmentation
-        self.balance = balance
-        self.optimizer_name: OptimizerName = optimizer
-        self.weight_decay = weight_decay
-        self.label_smoothing = label_smoothing
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.precision = precision
-        self.seed = seed
+        self.augmentation = augmentation(config.augmentation)
         self.device = device
         self.workers = workers
         self.num_classes = int(max(train.labels.max(), val.labels.max())) + 1
-        weights = class_weights(train.labels, self.num_classes) if balance == "loss" else np.ones(self.num_classes, np.float32)
+        weights = (
+            class_weights(train.labels, self.num_classes)
+            if config.balance == "loss"
+            else np.ones(self.num_classes, np.float32)
+        )
         self.class_weights = torch.from_numpy(weights).to(device)
-        self.scaler = torch.amp.GradScaler(device, enabled=precision == "float16")
+        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "float16")
         self.phases: Sequence[Phase] = ()
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW([torch.zeros(1)])
         self.ema: AveragedModel | None = None
@@ -128,7 +102,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """How many steps an epoch of this phase has."""
-        return 1 if self.phase.cached_features else -(-len(self.train) // self.batch_size)
+        return 1 if self.phase.cached_features else -(-len(self.train) // self.config.batch_size)
 
     @property
     def evaluated(self) -> Classifier:
@@ -196,8 +170,14 @@ class Trainer:
 
     def _begin_phase(self) -> None:
         set_trainable(self.model, self.phase)
-        self.optimizer = make_optimizer(self.optimizer_name, parameter_groups(self.model, self.phase, self.weight_decay))
-        self.ema = None if self.ema_decay is None else AveragedModel(self.model, multi_avg_fn=_moving_average(self.ema_decay))
+        self.optimizer = make_optimizer(
+            self.config.optimizer, parameter_groups(self.model, self.phase, self.config.weight_decay)
+        )
+        self.ema = (
+            None
+            if self.config.ema_decay is None
+            else AveragedModel(self.model, multi_avg_fn=_moving_average(self.config.ema_decay))
+        )
 
     def _run_phase(self, resumed: bool) -> None:
         if not resumed:
@@ -219,8 +199,8 @@ class Trainer:
 
     def _train_one_epoch(self) -> float:
         set_train_mode(self.model, self.phase)
-        position = [self.seed, self.phase_index, self.epoch]
-        steps = epoch_steps(self.train.labels, self.batch_size, self.balance, position)
+        position = [self.config.seed, self.phase_index, self.epoch]
+        steps = epoch_steps(self.train.labels, self.config.batch_size, self.config.balance, position)
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         while self.steps_done < len(steps):
             # The rank is part of the position, because each process draws for its own images.
@@ -243,13 +223,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros_like(self.loss_sum)
         mine = chosen[self.workers.rank :: self.workers.size]
-        for piece in np.array_split(mine, self.accumulate):
+        for piece in np.array_split(mine, self.config.accumulate):
             if len(piece):
                 total += self._backward(piece, len(chosen))
         self.workers.add_gradients(learning)
-        if self.clip_norm is not None:
+        if self.config.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(learning, self.clip_norm)
+            torch.nn.utils.clip_grad_norm_(learning, self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.ema is not None:
@@ -272,21 +252,29 @@ class Trainer:
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum over the images; labels (N,) or shares (N, classes)."""
         return functional.cross_entropy(
-            logits.float(), labels, weight=self.class_weights, reduction="sum", label_smoothing=self.label_smoothing
+            logits.float(),
+            labels,
+            weight=self.class_weights,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
         )
 
     def _fit_cached(self) -> float:
         """Phase 0; see `training.loop.features`."""
         set_trainable(self.model, self.phase)
-        train, val = (torch.cat(list(self._through(self.model.backbone, part.images))) for part in (self.train, self.val))
+        train, val = (
+            torch.cat(list(self._through(self.model.backbone, part.images))) for part in (self.train, self.val)
+        )
         labels, val_labels = (self._to_device(part.labels) for part in (self.train, self.val))
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.config.seed)
         weights = self.class_weights
-        if self.balance == "sampler":  # what drawing gives in the mean
+        if self.config.balance == "sampler":  # what drawing gives in the mean
             weights = torch.from_numpy(class_weights(self.train.labels, self.num_classes)).to(self.device)
 
         def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            summed = functional.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
+            summed = functional.cross_entropy(
+                logits, targets, weights, reduction="sum", label_smoothing=self.config.label_smoothing
+            )
             return summed / len(targets)
 
         result = fit_head(self.model.head, train.float(), labels, val.float(), val_labels, loss)
@@ -299,7 +287,10 @@ class Trainer:
 
     def _evaluate(self) -> Logs:
         logits = self.predict(self.val.images)
-        return {"val_loss": negative_log_likelihood(logits, self.val.labels), "val_acc@1": accuracy(logits, self.val.labels)}
+        return {
+            "val_loss": negative_log_likelihood(logits, self.val.labels),
+            "val_acc@1": accuracy(logits, self.val.labels),
+        }
 
     def _through(self, module: torch.nn.Module, images: npt.NDArray[np.uint8]) -> Iterator[torch.Tensor]:
         """What a part of the network that takes images gives for them, in eval mode and in batches; shared among the workers."""
@@ -307,15 +298,20 @@ class Trainer:
         mine = images[self.workers.share(len(images))]
         with torch.inference_mode(), self._autocast():
             size = _EVALUATION_BATCH[self.device]
-            batches = [module(self.normalisation(self._to_device(mine[start : start + size]))) for start in range(0, len(mine), size)]
+            batches = [
+                module(self.normalisation(self._to_device(mine[start : start + size])))
+                for start in range(0, len(mine), size)
+            ]
         if self.workers.size == 1:
             yield from batches
         else:
             yield self.workers.gather(torch.cat(batches).float(), len(images))
 
     def _autocast(self) -> torch.autocast:
-        lower = self.precision != "float32"
-        return torch.autocast(self.device, getattr(torch, self.precision) if lower else torch.bfloat16, enabled=lower)
+        lower = self.config.precision != "float32"
+        return torch.autocast(
+            self.device, getattr(torch, self.config.precision) if lower else torch.bfloat16, enabled=lower
+        )
 
     def _to_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -90,7 +90,11 @@ def published_weights(name: str, weights: str = "DEFAULT") -> PublishedWeights:
 
 
 def torchvision_classifier(
-    name: str, num_classes: int, head: Literal["linear", "hidden"] = "linear", dropout: float | None = None, **arguments: Any
+    name: str,
+    num_classes: int,
+    head: Literal["linear", "hidden"] = "linear",
+    dropout: float | None = None,
+    **arguments: Any,
 ) -> Classifier:
     """Builds one of `names()` with random weights.
 
@@ -126,7 +130,9 @@ def _cut_classification(network: nn.Module) -> int:
         return layers.in_features
     parts = list(layers.children())
     last = parts.pop()
-    if not isinstance(last, nn.Linear):  # SqueezeNet ends in a convolution and pools its answers; the features are before that
+    if not isinstance(
+        last, nn.Linear
+    ):  # SqueezeNet ends in a convolution and pools its answers; the features are before that
         setattr(network, attribute, nn.AdaptiveAvgPool2d(1))
         return next(part.in_channels for part in parts if isinstance(part, nn.Conv2d))
     while parts and isinstance(parts[-1], nn.Dropout):
@@ -149,7 +155,10 @@ def _blocks(network: nn.Module) -> Iterator[nn.Module]:
 def _is_container(sequence: nn.Module) -> bool:
     """Whether it holds several parts, rather than being one: a convolution with its norm is one."""
     learning = [child for child in sequence.children() if holds_parameters(child)]
-    return any(any(True for _ in child.children()) for child in learning) or sum(_has_matrix(child) for child in learning) > 1
+    return (
+        any(any(True for _ in child.children()) for child in learning)
+        or sum(_has_matrix(child) for child in learning) > 1
+    )
 
 
 def _has_matrix(module: nn.Module) -> bool:

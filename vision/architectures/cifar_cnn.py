@@ -12,7 +12,9 @@ def cifar_cnn(num_classes: int, in_channels: int = 3) -> Classifier:
     then dense 256 with BatchNorm and dropout 0.5. Its L2 of 1e-4 is the recipe's: `training/recipes/cifar10.toml`.
     """
     blocks = [_block(inputs, filters) for inputs, filters in ((in_channels, 32), (32, 64), (64, 128))]
-    head = nn.Sequential(nn.Linear(128 * 4 * 4, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, num_classes))
+    head = nn.Sequential(
+        nn.Linear(128 * 4 * 4, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, num_classes)
+    )
     return Classifier(nn.Sequential(*blocks, nn.Flatten()), head)
 
 

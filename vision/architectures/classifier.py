@@ -28,7 +28,9 @@ class Classifier(nn.Module):
     @property
     def layers(self) -> tuple[nn.Module, ...]:
         """The backbone's modules that hold parameters themselves (convolution, dense, norm), from the input to the output."""
-        return tuple(module for module in self.backbone.modules() if any(True for _ in module.parameters(recurse=False)))
+        return tuple(
+            module for module in self.backbone.modules() if any(True for _ in module.parameters(recurse=False))
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) normalised float32 → (N, classes) logits."""

@@ -39,13 +39,19 @@ class ResidualBlock(nn.Module):
 
 
 def simple_resnet(
-    num_classes: int, in_channels: int = 1, widths: tuple[int, ...] = (16, 32, 64), blocks_per_stage: int = 1, dropout: float = 0.2
+    num_classes: int,
+    in_channels: int = 1,
+    widths: tuple[int, ...] = (16, 32, 64),
+    blocks_per_stage: int = 1,
+    dropout: float = 0.2,
 ) -> Classifier:
     """A stem, one stage of residual blocks a width (each stage but the first halves the side), pooling, one linear layer.
 
     (N, in_channels, S, S) → (N, num_classes). 77,754 parameters at 10 classes with the defaults.
     """
-    stem = nn.Sequential(nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    stem = nn.Sequential(
+        nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+    )
     blocks: list[nn.Module] = [stem]
     channels = widths[0]
     for stage, width in enumerate(widths):

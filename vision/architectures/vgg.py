@@ -34,7 +34,9 @@ def torchvision_name(convolutions: tuple[int, ...], name: str) -> str:
     """What torchvision calls a tensor of the backbone: `2.4.weight` → `features.14.weight`, `8.0.bias` → `classifier.3.bias`."""
     block, layer, kind = name.split(".")
     if int(block) < len(convolutions):
-        before = sum(2 * count + 1 for count in convolutions[: int(block)])  # each convolution has a ReLU, each block a pooling
+        before = sum(
+            2 * count + 1 for count in convolutions[: int(block)]
+        )  # each convolution has a ReLU, each block a pooling
         return f"features.{before + int(layer)}.{kind}"
     return f"classifier.{3 * (int(block) - len(convolutions) - 2)}.{kind}"  # after pooling and flatten; ReLU and dropout follow each
 

@@ -26,7 +26,9 @@ class GoldenExpectation(BaseModel):
 
     tolerance: Annotated[float, Field(gt=0, le=0.1)]
     categories: tuple[str, ...]
-    probabilities: Annotated[dict[str, list[Annotated[float, Field(ge=0, le=1)]]], Field(min_length=1, max_length=MAX_SAMPLES)]
+    probabilities: Annotated[
+        dict[str, list[Annotated[float, Field(ge=0, le=1)]]], Field(min_length=1, max_length=MAX_SAMPLES)
+    ]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from vision.bundle.manifest import (
     FileEntry,
     Manifest,
 )
+from vision.classification import ModelId
 from vision.errors import (
     BundleNotFound,
     GoldenMismatch,
@@ -60,6 +61,11 @@ class Bundle:
     digest: str
     files: Mapping[str, bytes]
     golden: Golden
+
+    @property
+    def id(self) -> ModelId:
+        """Name, version and digest."""
+        return ModelId(self.manifest.name, self.manifest.version, self.digest)
 
     def golden_difference(self, probabilities: npt.NDArray[np.floating], engine: str) -> str | None:
         """What is wrong with an engine's answers to the golden samples, or None.
@@ -127,7 +133,9 @@ def list_versions(model: Path) -> list[int]:
     """The versions of one model's folder, in ascending order."""
     if not model.is_dir():
         return []
-    return sorted(int(entry.name) for entry in model.iterdir() if re.fullmatch(r"[1-9][0-9]*", entry.name) and entry.is_dir())
+    return sorted(
+        int(entry.name) for entry in model.iterdir() if re.fullmatch(r"[1-9][0-9]*", entry.name) and entry.is_dir()
+    )
 
 
 def find_bundle(root: Path, model: str | None = None) -> Path:
@@ -173,7 +181,9 @@ def load_bundle(path: Path) -> Bundle:
         raise MissingFile(missing[0], "the manifest lists this file, but it is not there.")
     files = {name: _read_verified(path, name, entry) for name, entry in manifest.files.items()}
     if (path.parent.name, path.name) != (manifest.name, str(manifest.version)):
-        raise ManifestInvalid(MANIFEST_FILE, f"it is {manifest.name}/{manifest.version}, but lies in {path.parent.name}/{path.name}.")
+        raise ManifestInvalid(
+            MANIFEST_FILE, f"it is {manifest.name}/{manifest.version}, but lies in {path.parent.name}/{path.name}."
+        )
     return Bundle(path, manifest, digest, files, _read_golden(manifest, files))
 
 
@@ -230,7 +240,8 @@ def _read_golden(manifest: Manifest, files: Mapping[str, bytes]) -> Golden:
             raise MissingFile(f"golden/{name}", f"{GOLDEN_FILE} names it, but the manifest does not list it.")
         if len(row) != len(manifest.categories):
             raise GoldenMismatch(
-                GOLDEN_FILE, f"{name} has {len(row)} probabilities, but the manifest has {len(manifest.categories)} categories."
+                GOLDEN_FILE,
+                f"{name} has {len(row)} probabilities, but the manifest has {len(manifest.categories)} categories.",
             )
     if expected.categories != manifest.categories:
         raise GoldenMismatch(GOLDEN_FILE, "its categories, or their order, are not those of the manifest.")

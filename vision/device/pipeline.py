@@ -55,7 +55,9 @@ class DevicePipeline:
         lanes: batches that are under way at a time.
     """
 
-    def __init__(self, network: nn.Module, geometry: Geometry, device: str, max_batch_size: int, lanes: int = 2) -> None:
+    def __init__(
+        self, network: nn.Module, geometry: Geometry, device: str, max_batch_size: int, lanes: int = 2
+    ) -> None:
         self._max_batch_size = max_batch_size
         self._lanes = [Lane(network, geometry, device, max_batch_size) for _ in range(lanes if device == "cuda" else 1)]
         self._free: SimpleQueue[Lane] = SimpleQueue()
@@ -81,7 +83,9 @@ class DevicePipeline:
         for lane in self._lanes:
             lane.warm(size)
 
-    def _in_parts(self, images: Sequence[Any], run: "Callable[[Lane, Sequence[Any]], npt.NDArray[np.float32]]") -> npt.NDArray[np.float32]:
+    def _in_parts(
+        self, images: Sequence[Any], run: "Callable[[Lane, Sequence[Any]], npt.NDArray[np.float32]]"
+    ) -> npt.NDArray[np.float32]:
         size, answers = self._max_batch_size, []
         left = images
         while len(left):
@@ -142,7 +146,9 @@ class Lane:
             start = 0
             for part in _parts(images, self._geometry.crop_px):
                 pixels = self._uploaded([image.box for image in part])
-                self._squares[start : start + len(part)] = squares(pixels, self._geometry, [image.placement for image in part])
+                self._squares[start : start + len(part)] = squares(
+                    pixels, self._geometry, [image.placement for image in part]
+                )
                 start += len(part)
 
     @torch.inference_mode()

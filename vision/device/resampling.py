@@ -42,7 +42,9 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
         rows = [row for row, one in enumerate(down_first) if one is order]
         part, where = pixels[rows], [placements[row] for row in rows]
         if order:  # the same with the axes exchanged
-            found[rows] = _across_then_down(part.transpose(1, 2), geometry, [_transposed(one) for one in where]).transpose(1, 2)
+            found[rows] = _across_then_down(
+                part.transpose(1, 2), geometry, [_transposed(one) for one in where]
+            ).transpose(1, 2)
         else:
             found[rows] = _across_then_down(part, geometry, where)
     return found
@@ -94,7 +96,8 @@ def _matrices(
 ) -> torch.Tensor:
     """float64 (N, crop_px, longest): output position × input position → weight, for one axis."""
     lengths, targets, corners = (
-        torch.from_numpy(np.array(values, np.float64)[:, None, None]).to(device, non_blocking=True) for values in (source, scaled, corner)
+        torch.from_numpy(np.array(values, np.float64)[:, None, None]).to(device, non_blocking=True)
+        for values in (source, scaled, corner)
     )
     at = torch.arange(geometry.crop_px, dtype=torch.float64, device=device)[None, :, None] + corners
     inputs = torch.arange(longest, dtype=torch.float64, device=device)[None, None, :]

@@ -61,7 +61,10 @@ class OpenVinoEngine(HostEngine):
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE
         weights = bundle.files[file.removesuffix("xml") + "bin"]
         # What is not quantised in an int8 network runs in float32.
-        settings = {"INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision, "INFERENCE_NUM_THREADS": threads}
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
+            "INFERENCE_NUM_THREADS": threads,
+        }
         try:
             model = core.read_model(bundle.files[file], ov.Tensor(np.frombuffer(weights, dtype=np.uint8)))
             alone = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": 1})
@@ -73,7 +76,8 @@ class OpenVinoEngine(HostEngine):
         outputs = alone.output(0).partial_shape[1]
         if outputs.is_static and outputs.get_length() != len(bundle.manifest.categories):
             raise TensorMismatch(
-                file, f"it has {outputs.get_length()} outputs, but the manifest has {len(bundle.manifest.categories)} categories."
+                file,
+                f"it has {outputs.get_length()} outputs, but the manifest has {len(bundle.manifest.categories)} categories.",
             )
         self.description = f"openvino-{precision}"
         self._alone = alone.create_infer_request() if streams > 1 else None

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from vision.architectures import build_model
 from vision.architectures.classifier import Classifier
+from vision.architectures.registry import build_model
 from vision.bundle.manifest import WEIGHTS_FILE
 from vision.bundle.store import Bundle
 from vision.engines.host import HostEngine
@@ -55,7 +55,9 @@ def load_model(bundle: Bundle) -> Classifier:
     """
     manifest = bundle.manifest
     try:
-        model = build_model(manifest.architecture.name, len(manifest.categories), **_arguments(manifest.architecture.arguments))
+        model = build_model(
+            manifest.architecture.name, len(manifest.categories), **_arguments(manifest.architecture.arguments)
+        )
     except ValueError as error:
         raise ManifestInvalid("manifest.json", f"architecture: {error}") from error
     try:
@@ -74,10 +76,14 @@ def _arguments(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_tensors(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
     for name in sorted(wanted.keys() ^ given.keys()):
-        raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} is {'missing' if name in wanted else 'not part of the architecture'}.")
+        raise TensorMismatch(
+            WEIGHTS_FILE, f"tensor {name!r} is {'missing' if name in wanted else 'not part of the architecture'}."
+        )
     for name, tensor in wanted.items():
         if given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
             found, needed = ((tuple(t.shape), str(t.dtype)) for t in (given[name], tensor))
-            raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} is {found}; architecture and categories need {needed}.")
+            raise TensorMismatch(
+                WEIGHTS_FILE, f"tensor {name!r} is {found}; architecture and categories need {needed}."
+            )
         if tensor.is_floating_point() and not torch.isfinite(given[name]).all():
             raise TensorMismatch(WEIGHTS_FILE, f"tensor {name!r} holds values that are not finite.")

@@ -87,13 +87,17 @@ def measured(p99_ms: float) -> Measured:
 
 
 def test_the_search_ends_at_the_highest_rate_that_is_borne_and_confirmed() -> None:
-    rate, sure = search(100.0, lambda rate: rate <= 73.0, lambda rate: measured(rate), lambda found: found.percentile(99) <= 73.0)
+    rate, sure = search(
+        100.0, lambda rate: rate <= 73.0, lambda rate: measured(rate), lambda found: found.percentile(99) <= 73.0
+    )
     assert 70.0 < rate <= 73.0
     assert len(sure) == 3
 
 
 def test_a_rate_that_is_not_confirmed_is_lowered() -> None:
-    rate, _ = search(100.0, lambda rate: rate <= 73.0, lambda rate: measured(rate), lambda found: found.percentile(99) <= 60.0)
+    rate, _ = search(
+        100.0, lambda rate: rate <= 73.0, lambda rate: measured(rate), lambda found: found.percentile(99) <= 60.0
+    )
     assert 55.0 < rate <= 60.0
 
 
@@ -103,7 +107,15 @@ def test_a_server_that_bears_nothing_has_no_capacity() -> None:
 
 
 def test_the_report_becomes_a_table_and_a_picture(tmp_path) -> None:
-    facts = {"offered": 10.0, "answered": 9.9, "requests": 100, "failed": 0, "p50_ms": 5.0, "p99_ms": 9.0, "client_late_ms": 0.1}
+    facts = {
+        "offered": 10.0,
+        "answered": 9.9,
+        "requests": 100,
+        "failed": 0,
+        "p50_ms": 5.0,
+        "p99_ms": 9.0,
+        "client_late_ms": 0.1,
+    }
     report = {
         **{"machine": "m", "commit": "c", "command": "x", "model": "digits/1", "seed": 0, "p99_bound_ms": 250.0},
         **{"closed_loop_throughput": 20.0, "open_loop_capacity": 15.0, "confirmations": [facts] * 3},

@@ -37,8 +37,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedP
     folder = tmp_path_factory.mktemp("photos")
     for index, (width, height) in enumerate([(346, 229), (224, 300), (400, 400), (500, 333)]):
         (folder / f"{index}.jpg").write_bytes(render(width, height, seed=index))
-    options = ["--device", "cpu", "--archs", "mobilenet_v2", "--batches", "1,4", "--seconds", "0.05", "--photos", str(folder)]
-    return subprocess.run([sys.executable, "-c", SCRIPT, *options], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    options = [
+        "--device",
+        "cpu",
+        "--archs",
+        "mobilenet_v2",
+        "--batches",
+        "1,4",
+        "--seconds",
+        "0.05",
+        "--photos",
+        str(folder),
+    ]
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *options], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_it_needs_nothing_else(finished) -> None:

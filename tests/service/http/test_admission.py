@@ -16,7 +16,8 @@ from service.errors import (
     TooManyImages,
     UnsupportedEncoding,
 )
-from service.http.admission import Gate, Submission, find_images, read_body
+from service.http.admission import Gate, read_body
+from service.http.forms import Submission, find_images
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 FORM = "multipart/form-data; boundary=frontier"
@@ -56,48 +57,48 @@ def b64(data: bytes) -> str:
 
 
 def test_the_gate_refuses_one_more_than_its_places_and_lets_in_again_after_an_exit():
-    gate = Gate(2, max_bytes=10)
+    gate = Gate(2, max_held_bytes=10)
     with gate.admit():
         with gate.admit():
             with pytest.raises(Overloaded, match="2 requests"), gate.admit():
                 pass
             with pytest.raises(Overloaded, match="2 requests"), gate.receiving():
                 pass
-            assert gate.held == 2
+            assert gate.ongoing == 2
         with gate.admit():
-            assert gate.held == 2
-    assert gate.held == 0
+            assert gate.ongoing == 2
+    assert gate.ongoing == 0
 
 
 def test_the_gate_gives_a_place_and_bytes_back_when_the_request_fails():
-    gate = Gate(1, max_bytes=10)
+    gate = Gate(1, max_held_bytes=10)
 
     def fail() -> None:
         with gate.receiving() as hold:
             hold(7)
             with gate.admit():
-                assert (gate.held, gate.held_bytes) == (1, 7)
+                assert (gate.ongoing, gate.held_bytes) == (1, 7)
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert (gate.held, gate.held_bytes) == (0, 0)
+    assert (gate.ongoing, gate.held_bytes) == (0, 0)
 
 
 def test_bodies_that_come_hold_bytes_but_no_place():
-    gate = Gate(1, max_bytes=10)
+    gate = Gate(1, max_held_bytes=10)
     with gate.receiving() as first, gate.receiving() as second:
         first(6)
         second(4)
         with pytest.raises(Overloaded, match="10 bytes"):
             second(1)
         with gate.admit():
-            assert (gate.held, gate.held_bytes) == (1, 10)
+            assert (gate.ongoing, gate.held_bytes) == (1, 10)
     assert gate.held_bytes == 0
 
 
 def test_a_body_that_is_alone_may_be_larger_than_what_all_may_hold_together():
-    gate = Gate(1, max_bytes=10)
+    gate = Gate(1, max_held_bytes=10)
     with gate.receiving() as hold:
         hold(8)
         hold(8)
@@ -121,7 +122,9 @@ def test_a_body_is_held_chunk_by_chunk_before_it_is_kept():
 
 
 @pytest.mark.parametrize("chunks", [[b"0123456789"], [b"01234", b"", b"56789"], [b"%d" % digit for digit in range(10)]])
-@pytest.mark.parametrize("headers", [{}, {"content_length": "10"}, {"content_encoding": "identity"}, {"content_encoding": " Identity "}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"content_length": "10"}, {"content_encoding": "identity"}, {"content_encoding": " Identity "}]
+)
 def test_a_body_of_exactly_the_limit_passes(chunks, headers):
     assert read(Chunks(*chunks), **headers) == b"0123456789"
 
@@ -163,7 +166,9 @@ def test_an_images_own_bytes_are_an_image_whatever_the_content_type_says(content
     assert find(PNG, content_type) == Submission([PNG], [None], 5, single=True)
 
 
-@pytest.mark.parametrize("content_type", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"]
+)
 def test_unknown_bytes_are_left_to_the_decoder(content_type):
     assert find(b"hello", content_type) == Submission([b"hello"], [None], 5, single=True)
 
@@ -174,7 +179,9 @@ def test_an_empty_body_holds_no_image(content_type):
         find(b"", content_type)
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "text/json", "text/plain", None])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", "text/json", "text/plain", None]
+)
 def test_json_is_known_by_its_type_or_by_its_brace(content_type):
     assert find(b" \n" + as_json(image=b64(PNG), top_k=2), content_type) == Submission([PNG], [None], 2, single=True)
 

@@ -23,11 +23,11 @@ class Wrapped:
     def __init__(self, classifier) -> None:
         self._classifier = classifier
         self.check_ready = classifier.check_ready
-        self.model_info = classifier.model_info
+        self.bundle, self.engine = classifier.bundle, classifier.engine
 
-    async def classify(self, data, k, deadline):
+    async def classify(self, data, deadline):
         await self.before(data)
-        return await self._classifier.classify(data, k, deadline)
+        return await self._classifier.classify(data, deadline)
 
 
 class Held(Wrapped):
@@ -71,7 +71,11 @@ def problem(response: httpx.Response, status: int, code: str) -> Problem:
     assert list(response.json()) == KEYS
     document = Problem.model_validate_json(response.content, strict=True)
     kind = PROBLEMS[code]
-    assert (document.type, document.title, document.remedy) == (f"urn:sightline:problem:{code}", kind.title, kind.remedy)
+    assert (document.type, document.title, document.remedy) == (
+        f"urn:sightline:problem:{code}",
+        kind.title,
+        kind.remedy,
+    )
     assert document.status == status
     assert document.detail
     assert response.headers.get_list("x-request-id") == [document.request_id]
@@ -105,12 +109,18 @@ def test_a_single_bad_image_is_answered_with_its_own_problem(served, png, encode
     options = {"content": data} if form == "raw" else {"files": {"image": ("a.png", data)}}
     before = {name: served.counted(f"sightline_{name}", **labels) for name, labels in counters(code).items()}
     problem(served.request("POST", "/classify", **options), status, code)
-    counted = {name: served.counted(f"sightline_{name}", **labels) - before[name] for name, labels in counters(code).items()}
+    counted = {
+        name: served.counted(f"sightline_{name}", **labels) - before[name] for name, labels in counters(code).items()
+    }
     assert counted == {"decode_failures_total": 1, "images_total": 1, "rejections_total": 0}
 
 
 def counters(code: str) -> dict[str, dict[str, str]]:
-    return {"decode_failures_total": {"reason": code}, "images_total": {"outcome": "refused"}, "rejections_total": {"reason": code}}
+    return {
+        "decode_failures_total": {"reason": code},
+        "images_total": {"outcome": "refused"},
+        "rejections_total": {"reason": code},
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,7 +128,11 @@ def counters(code: str) -> dict[str, dict[str, str]]:
     [
         (400, "malformed_request", {"json": {"image": "?"}}),
         (400, "malformed_request", {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y"}}),
-        (400, "malformed_request", {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y; charset=undefined"}}),
+        (
+            400,
+            "malformed_request",
+            {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y; charset=undefined"}},
+        ),
         (400, "missing_image", {"json": {"images": []}}),
         (400, "missing_image", {}),
         (413, "too_many_images", {"json": {"images": ["aGk="] * 17}}),
@@ -134,7 +148,9 @@ def test_a_request_that_cannot_be_read_is_refused_and_counted(served, status, co
     assert served.counted("sightline_rejections_total", reason=code) == before + 1
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/classify/", "/classify/x", "/page/nothing.js", "/page/../api.py", "/page/%2e%2e/api.py"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/classify/", "/classify/x", "/page/nothing.js", "/page/../api.py", "/page/%2e%2e/api.py"]
+)
 def test_an_unknown_path_is_a_problem(served, path):
     problem(served.request("GET", path), 404, "not_found")
 
@@ -152,7 +168,9 @@ def test_an_unknown_path_is_a_problem(served, path):
         ("POST", "/page/sample.png", {"GET", "HEAD"}),
     ],
 )
-def test_a_method_that_a_path_does_not_take_is_a_problem_whose_allow_header_lists_what_it_takes(served, method, path, allowed):
+def test_a_method_that_a_path_does_not_take_is_a_problem_whose_allow_header_lists_what_it_takes(
+    served, method, path, allowed
+):
     response = served.request(method, path)
     problem(response, 405, "method_not_allowed")
     (allow,) = response.headers.get_list("allow")
@@ -199,7 +217,7 @@ def test_a_request_over_the_limit_is_told_to_come_again_while_the_held_ones_are_
         held.door.set()
         return refused, health, await first, await client.post("/classify", content=png)
 
-    refused, health, first, later = served.run(scenario, held, max_queued_requests=1)
+    refused, health, first, later = served.run(scenario, held, max_ongoing_requests=1)
     problem(refused, 503, "overloaded")
     assert health.status_code == 200
     assert [label(first), label(later)] == ["7", "7"]
@@ -222,7 +240,7 @@ def test_a_body_that_comes_slowly_keeps_nobody_out(served, png):
         door.set()
         return beside, await first
 
-    assert [label(answer) for answer in served.run(scenario, max_queued_requests=1)] == ["7", "7"]
+    assert [label(answer) for answer in served.run(scenario, max_ongoing_requests=1)] == ["7", "7"]
 
 
 def test_bodies_that_are_more_than_the_replica_may_hold_are_refused(served, png):
@@ -258,7 +276,7 @@ def test_a_request_past_its_deadline_is_answered_then_and_gives_its_place_back(s
         held.door.set()
         return late, seconds, await client.post("/classify", content=png)
 
-    late, seconds, later = served.run(scenario, held, max_queued_requests=1, request_timeout_s=0.2)
+    late, seconds, later = served.run(scenario, held, max_ongoing_requests=1, request_timeout_s=0.2)
     problem(late, 504, "deadline_exceeded")
     assert 0.2 <= seconds < 2
     assert label(later) == "7"
@@ -268,9 +286,15 @@ def test_an_image_that_breaks_the_model_fails_alone(served, png, digit, encoded)
     poison = encoded(digit(1), "PNG")
     failing = Failing(served.classifier, poison, InferenceFailed("The model failed on this image."))
     problem(served.post(poison, classifier=failing), 500, "inference_failed")
-    both = served.request("POST", "/classify", classifier=failing, files=[("image", ("a", poison)), ("image", ("b", png))])
+    both = served.request(
+        "POST", "/classify", classifier=failing, files=[("image", ("a", poison)), ("image", ("b", png))]
+    )
     first, second = both.json()["results"]
-    assert (both.status_code, first["problem"]["code"], second["predictions"][0]["label"]) == (200, "inference_failed", "7")
+    assert (both.status_code, first["problem"]["code"], second["predictions"][0]["label"]) == (
+        200,
+        "inference_failed",
+        "7",
+    )
 
 
 def test_an_unexpected_error_is_logged_once_and_tells_the_client_nothing(served, png, logged):
@@ -295,18 +319,22 @@ def test_before_the_golden_samples_have_passed_only_liveness_is_granted(unstarte
 
 
 def test_answers_are_counted_by_outcome_and_stage(served, png):
-    stages = ("read", "decode", "preprocess", "queue_wait", "inference", "postprocess")
+    stages = ("read", "decode", "preprocess", "queue", "inference", "postprocess")
 
     def state() -> dict:
         found = {f"{stage} times": served.counted("sightline_stage_seconds_count", stage=stage) for stage in stages}
         found |= {f"{stage} s": served.counted("sightline_stage_seconds_sum", stage=stage) for stage in stages}
         batches = served.counted("sightline_batch_size_count"), served.counted("sightline_batch_size_sum")
-        return found | {"ok": served.counted("sightline_images_total", outcome="ok"), "batches": batches[0], "batched": batches[1]}
+        return found | {
+            "ok": served.counted("sightline_images_total", outcome="ok"),
+            "batches": batches[0],
+            "batched": batches[1],
+        }
 
     before = state()
     assert label(served.request("POST", "/classify", files=[("image", ("a.png", png))] * 3)) == "7"
     grown = {name: value - before[name] for name, value in state().items()}
-    assert [grown[name] for name in ("ok", "batched", "decode times", "preprocess times", "queue_wait times")] == [3] * 5
+    assert [grown[name] for name in ("ok", "batched", "decode times", "preprocess times", "queue times")] == [3] * 5
     assert grown["read times"] == 1, "once a request"
     assert 1 <= grown["batches"] <= 3
     assert grown["inference times"] == grown["postprocess times"] == grown["batches"]

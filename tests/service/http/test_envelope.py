@@ -11,7 +11,9 @@ from service.settings import Settings
 
 def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, logged: Callable) -> None:
     async def leaves() -> None:
-        messages = iter([{"type": "http.request", "body": b"\xff\xd8\xff", "more_body": True}, {"type": "http.disconnect"}])
+        messages = iter(
+            [{"type": "http.request", "body": b"\xff\xd8\xff", "more_body": True}, {"type": "http.disconnect"}]
+        )
 
         async def receive() -> Message:
             return next(messages)
@@ -20,7 +22,14 @@ def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, lo
             raise AssertionError(f"nobody is there to get {message}")
 
         api = create_api(served.classifier, Settings(), served.metrics)
-        scope = {"type": "http", "method": "POST", "path": "/classify", "raw_path": b"/classify", "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/classify",
+            "raw_path": b"/classify",
+            "query_string": b"",
+            "headers": [],
+        }
         await api(scope, receive, send)
 
     (line,) = logged(lambda: served.run(lambda client: leaves()))
@@ -28,13 +37,16 @@ def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, lo
     assert "error" not in line
 
 
-def test_what_waits_is_cancelled_when_its_client_leaves(served, logged: Callable, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_waits_is_cancelled_when_its_client_leaves(
+    served, logged: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
     waits, cancelled = asyncio.Event(), asyncio.Event()
 
     class Waiting:
-        check_ready, model_info = served.classifier.check_ready, served.classifier.model_info
+        check_ready = served.classifier.check_ready
+        bundle, engine = served.classifier.bundle, served.classifier.engine
 
-        async def classify(self, data: bytes, k: int, deadline: float) -> None:
+        async def classify(self, data: bytes, deadline: float) -> None:
             waits.set()
             try:
                 await asyncio.Event().wait()
@@ -42,7 +54,9 @@ def test_what_waits_is_cancelled_when_its_client_leaves(served, logged: Callable
                 cancelled.set()
 
     async def leaves() -> None:
-        messages = iter([{"type": "http.request", "body": b"\xff\xd8\xff", "more_body": False}, {"type": "http.disconnect"}])
+        messages = iter(
+            [{"type": "http.request", "body": b"\xff\xd8\xff", "more_body": False}, {"type": "http.disconnect"}]
+        )
 
         async def receive() -> Message:
             message = next(messages)
@@ -54,7 +68,14 @@ def test_what_waits_is_cancelled_when_its_client_leaves(served, logged: Callable
             raise AssertionError(f"nobody is there to get {message}")
 
         api = create_api(Waiting(), Settings(), served.metrics)
-        scope = {"type": "http", "method": "POST", "path": "/classify", "raw_path": b"/classify", "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/classify",
+            "raw_path": b"/classify",
+            "query_string": b"",
+            "headers": [],
+        }
         await asyncio.wait_for(api(scope, receive, send), timeout=5)
         await asyncio.wait_for(cancelled.wait(), timeout=5)
 

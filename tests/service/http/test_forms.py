@@ -11,7 +11,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from service.errors import InvalidParameter, MalformedRequest, MissingImage, RequestError, TooManyImages
-from service.http.admission import Submission, find_images
+from service.http.forms import Submission, find_images
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 FORM = "multipart/form-data; boundary=frontier"
@@ -23,7 +23,11 @@ def find(body: bytes, content_type: str = FORM, top_k: str | None = None) -> Sub
 
 
 def file_part(data: bytes, filename: bytes = b"a.png", name: bytes = b"image") -> bytes:
-    return b'--frontier\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n' % (name, filename, data)
+    return b'--frontier\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n' % (
+        name,
+        filename,
+        data,
+    )
 
 
 def text_part(name: bytes, value: bytes) -> bytes:
@@ -35,7 +39,9 @@ def form(*parts: bytes) -> bytes:
 
 
 def test_a_form_gives_its_files_in_order_whatever_their_fields_are_called():
-    body = form(file_part(b"one", b"1.png"), file_part(b"", b"2.png", b"other"), file_part(b"three" * 500_000, b"3.png"))
+    body = form(
+        file_part(b"one", b"1.png"), file_part(b"", b"2.png", b"other"), file_part(b"three" * 500_000, b"3.png")
+    )
     assert find(body) == Submission([b"one", b"", b"three" * 500_000], ["1.png", "2.png", "3.png"], 5, single=False)
 
 
@@ -44,7 +50,18 @@ def test_a_form_with_one_file_is_single_and_may_say_top_k():
 
 
 # Every codec of Python that could decode a text, the quadratic ones (punycode, idna) included, and names of none.
-CHARSETS = sorted({*encodings.aliases.aliases.values(), "punycode", "idna", "undefined", "raw_unicode_escape", "nonsense", "", '"utf-7"'})
+CHARSETS = sorted(
+    {
+        *encodings.aliases.aliases.values(),
+        "punycode",
+        "idna",
+        "undefined",
+        "raw_unicode_escape",
+        "nonsense",
+        "",
+        '"utf-7"',
+    }
+)
 
 
 @pytest.mark.parametrize("charset", CHARSETS)

@@ -8,7 +8,13 @@ from service.errors import PROBLEMS
 from service.http.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ModelList, Problem
 
 MODELS = {model.__name__: model for model in (ClassifyResponse, Problem, Health, ModelList)}
-ROUTES = [("/classify", "post"), ("/classify", "put"), ("/health/live", "get"), ("/health/ready", "get"), ("/models", "get")]
+ROUTES = [
+    ("/classify", "post"),
+    ("/classify", "put"),
+    ("/health/live", "get"),
+    ("/health/ready", "get"),
+    ("/models", "get"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,9 @@ def references(node: object) -> list[str]:
 
 def examples(document: dict, content: dict) -> list[object]:
     """Of one media type, given there or in its schema."""
-    return [one["value"] for one in content.get("examples", {}).values()] or resolved(document, content["schema"]).get("examples", [])
+    return [one["value"] for one in content.get("examples", {}).values()] or resolved(document, content["schema"]).get(
+        "examples", []
+    )
 
 
 def test_it_lists_exactly_these_routes(document):
@@ -88,7 +96,9 @@ def test_classify_documents_every_form_of_its_body_and_top_k(document, method):
     operation = document["paths"]["/classify"][method]
     body = operation["requestBody"]
     assert body["required"]
-    assert {"image/jpeg", "image/png", "application/octet-stream", "multipart/form-data", "application/json"} <= set(body["content"])
+    assert {"image/jpeg", "image/png", "application/octet-stream", "multipart/form-data", "application/json"} <= set(
+        body["content"]
+    )
     (top_k,) = [parameter for parameter in operation["parameters"] if parameter["name"] == "top_k"]
     assert (top_k["in"], top_k["schema"]["minimum"], top_k["schema"]["maximum"]) == ("query", 1, MAX_TOP_K)
     for example in body["content"]["application/json"]["schema"]["examples"]:

@@ -14,7 +14,9 @@ from service.local import processes
 from service.local.processes import RunMark, begin_run, end_orphans, end_run
 
 ROOT = Path(__file__).resolve().parents[3]
-BEGIN_AND_WAIT = "from service.local.processes import begin_run; print(begin_run(), flush=True); import time; time.sleep(60)"
+BEGIN_AND_WAIT = (
+    "from service.local.processes import begin_run; print(begin_run(), flush=True); import time; time.sleep(60)"
+)
 END_OWN_RUN = """
 import os, sys
 from service.local import processes
@@ -84,7 +86,22 @@ def test_a_mark_is_parsed_back_from_its_text(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1:2", "1:2:", ":2:/x", "1::/x", "a:2:/x", "1:b:/x", "-1:2:/x", "1.5:2:/x", "²:2:/x", "1:²:/x", "9" * 5000 + ":2:/x"]
+    "text",
+    [
+        "",
+        "1",
+        "1:2",
+        "1:2:",
+        ":2:/x",
+        "1::/x",
+        "a:2:/x",
+        "1:b:/x",
+        "-1:2:/x",
+        "1.5:2:/x",
+        "²:2:/x",
+        "1:²:/x",
+        "9" * 5000 + ":2:/x",
+    ],
 )
 def test_anything_else_is_no_mark(text):
     assert RunMark.parse(text) is None

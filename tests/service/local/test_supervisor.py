@@ -45,16 +45,22 @@ def test_it_is_ready_within_20_s_and_each_printed_line_works_as_pasted(service) 
         time.sleep(1)
 
 
-def test_curl_gets_an_answer_however_it_sends_the_image(service, tmp_path: Path, digit: Callable, encoded: Callable) -> None:
+def test_curl_gets_an_answer_however_it_sends_the_image(
+    service, tmp_path: Path, digit: Callable, encoded: Callable
+) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(encoded(digit(3), "PNG"))
     for options in (["--data-binary", f"@{photo}"], ["-T", str(photo)], ["-F", f"image=@{photo}"]):
-        answer = json.loads(subprocess.run(["curl", "-sS", *options, f"{service.url}/classify"], check=True, capture_output=True).stdout)
+        answer = json.loads(
+            subprocess.run(["curl", "-sS", *options, f"{service.url}/classify"], check=True, capture_output=True).stdout
+        )
         assert answer["results"][0]["predictions"][0]["label"] == "3", options
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(service, number: int, digit: Callable, encoded: Callable) -> None:
+def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(
+    service, number: int, digit: Callable, encoded: Callable
+) -> None:
     picture: Image.Image = digit(number)
     exif = Image.Exif()
     exif[0x0112] = 6  # stored a quarter turn to the left, as a phone held upright stores it
@@ -66,13 +72,18 @@ def test_a_digit_gets_the_same_label_as_png_jpeg_rotated_and_rgba(service, numbe
         "phone": encoded(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=exif),
         "RGBA": encoded(see_through, "PNG"),
     }
-    answers = {name: httpx.post(f"{service.url}/classify", content=data).json()["results"][0] for name, data in variants.items()}
+    answers = {
+        name: httpx.post(f"{service.url}/classify", content=data).json()["results"][0]
+        for name, data in variants.items()
+    }
     assert {answer["predictions"][0]["label"] for answer in answers.values()} == {str(number)}
     assert {(answer["width"], answer["height"]) for answer in answers.values()} == {picture.size}
 
 
 @pytest.mark.slow
-def test_64_clients_for_30_s_get_no_error_and_each_the_answer_to_its_own_image(service, digit: Callable, encoded: Callable) -> None:
+def test_64_clients_for_30_s_get_no_error_and_each_the_answer_to_its_own_image(
+    service, digit: Callable, encoded: Callable
+) -> None:
     """Different digits; every answer is compared with the one that the image got alone."""
     turns = (-8, -4, 0, 4, 8)
     images = [encoded(digit(number, turn_deg=turn), "PNG") for number in range(10) for turn in turns]
@@ -121,7 +132,9 @@ def test_ready_live_models_and_a_problem_come_through_haproxy(service) -> None:
     assert refused.json()["request_id"] == refused.headers["x-request-id"]
 
 
-def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(service, digit: Callable, encoded: Callable) -> None:
+def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(
+    service, digit: Callable, encoded: Callable
+) -> None:
     image = encoded(digit(5), "PNG")
     for headers in (
         {"x-request-id": b"\xff\xfe"},
@@ -139,7 +152,11 @@ def test_what_a_client_may_not_tell_ray_is_ignored_and_its_id_is_made_safe(servi
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service) -> None:
     """The client says 200 MB, sends 1 MB, and waits: the answer must come without the rest."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
-        client.sendall(b"POST /classify HTTP/1.1\r\nHost: test\r\nContent-Length: 200000000\r\n\r\n" + b"\xff\xd8\xff" + bytes(2**20))
+        client.sendall(
+            b"POST /classify HTTP/1.1\r\nHost: test\r\nContent-Length: 200000000\r\n\r\n"
+            + b"\xff\xd8\xff"
+            + bytes(2**20)
+        )
         assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
 
@@ -151,7 +168,12 @@ def test_every_request_leaves_one_json_line_with_its_id(service) -> None:
         time.sleep(0.05)
     (line,) = lines
     logged = json.loads(line)
-    assert (logged["request_id"], logged["path"], logged["status"], logged["code"]) == ("look-for-me", "/classify", 415, "not_an_image")
+    assert (logged["request_id"], logged["path"], logged["status"], logged["code"]) == (
+        "look-for-me",
+        "/classify",
+        415,
+        "not_an_image",
+    )
 
 
 def test_a_taken_port_is_an_error_that_names_it_and_the_remedy(service, models: Path, tmp_path: Path, launch) -> None:
@@ -162,7 +184,9 @@ def test_a_taken_port_is_an_error_that_names_it_and_the_remedy(service, models: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_status_0_and_leaves_nothing(number: int, models: Path, tmp_path: Path, launch, left_of) -> None:
+def test_a_signal_ends_it_with_status_0_and_leaves_nothing(
+    number: int, models: Path, tmp_path: Path, launch, left_of
+) -> None:
     service = launch(models, tmp_path).wait_until_ready()
     folders = [process.environ()[RUN_VARIABLE] for process in psutil.Process(service.process.pid).children()]
     run_folder = Path(folders[0].split(":", 2)[2])

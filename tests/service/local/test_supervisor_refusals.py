@@ -41,7 +41,9 @@ def change_the_categories(bundle: Path) -> str:
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, add_a_file, add_a_link, change_the_categories])
-def test_a_damaged_bundle_is_not_served_and_the_file_is_named(damage: Callable[[Path], str], models: Path, tmp_path: Path, launch) -> None:
+def test_a_damaged_bundle_is_not_served_and_the_file_is_named(
+    damage: Callable[[Path], str], models: Path, tmp_path: Path, launch
+) -> None:
     shutil.copytree(models, tmp_path / "models")
     file = damage(tmp_path / "models" / "digits" / "1")
     service = launch(tmp_path / "models", tmp_path)
@@ -50,14 +52,18 @@ def test_a_damaged_bundle_is_not_served_and_the_file_is_named(damage: Callable[[
     assert "Traceback" not in service.printed
 
 
-def test_a_replica_that_cannot_reproduce_the_golden_samples_never_becomes_ready(models: Path, tmp_path: Path, launch, left_of) -> None:
+def test_a_replica_that_cannot_reproduce_the_golden_samples_never_becomes_ready(
+    models: Path, tmp_path: Path, launch, left_of
+) -> None:
     """Every file is as its manifest says; only the answers are wrong. The replica itself must notice."""
     from vision.bundle.store import load_bundle, save_bundle
 
     bundle = load_bundle(models / "digits" / "1")
     expected = json.loads(bundle.files["golden/expected.json"])
     expected["probabilities"] = {name: row[1:] + row[:1] for name, row in expected["probabilities"].items()}
-    save_bundle(tmp_path / "models", bundle.manifest, {**bundle.files, "golden/expected.json": json.dumps(expected).encode()})
+    save_bundle(
+        tmp_path / "models", bundle.manifest, {**bundle.files, "golden/expected.json": json.dumps(expected).encode()}
+    )
     service = launch(tmp_path / "models", tmp_path)
     assert service.process.wait(timeout=READY_S) == 2
     assert "GoldenMismatch" in service.printed

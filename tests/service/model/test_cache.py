@@ -11,6 +11,7 @@ from service.model.classifier import Classifier
 from service.observability.metrics import CACHE, FORMATS, IMAGES, Metrics
 from service.settings import Settings
 from vision.bundle.store import find_bundle, load_bundle
+from vision.classification import Timings
 from vision.errors import ImageError
 
 
@@ -40,7 +41,7 @@ def counts_after(images: list[bytes], models: Path, **settings: int) -> tuple[di
         answers = []
         for image in images:
             try:
-                answers.append(await classifier.classify(image, 3, time.monotonic() + 30))
+                answers.append(await classifier.classify(image, time.monotonic() + 30))
             except ImageError as error:
                 answers.append(error)
         return answers
@@ -68,16 +69,16 @@ def test_identical_bytes_are_inferred_once_while_they_are_kept(
     three, seven = encoded(digit(3), "PNG"), encoded(digit(7), "PNG")
     counts, answers = counts_after([three, three, seven, three], models, cache_images=size)
     assert (counts["inferred"], counts["hit"], counts["miss"]) == (inferred, hits, misses)
-    assert [answer.predictions[0][0] for answer in answers] == ["3", "3", "7", "3"]
-    assert answers[0].predictions == answers[1].predictions == answers[3].predictions
+    assert [answer.best.label for answer in answers] == ["3", "3", "7", "3"]
+    assert answers[0].top(3) == answers[1].top(3) == answers[3].top(3)
 
 
 def test_a_hit_is_an_answered_image_that_took_no_time(models: Path, digit: Callable, encoded: Callable) -> None:
     without, _ = counts_after([encoded(digit(3), "PNG")] * 3, models)
     counts, answers = counts_after([encoded(digit(3), "PNG")] * 3, models, cache_images=8)
     assert counts["ok"] == without["ok"]
-    assert [(answer.decode_s, answer.queue_s, answer.inference_s) for answer in answers[1:]] == [(0, 0, 0)] * 2
-    assert answers[0].decode_s > 0
+    assert [answer.timings for answer in answers[1:]] == [Timings()] * 2
+    assert answers[0].timings.decode > 0
 
 
 def test_a_refusal_is_not_kept(models: Path) -> None:

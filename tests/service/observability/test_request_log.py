@@ -61,7 +61,14 @@ def overfill(count: int = 100) -> float:
 def test_a_line_holds_the_time_and_the_fields(logged):
     (line,) = logged(lambda: log_request(request_id="a", status=200, code=None, duration_ms=1.5))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
-    assert line == {"level": "info", "event": "request", "request_id": "a", "status": 200, "code": None, "duration_ms": 1.5}
+    assert line == {
+        "level": "info",
+        "event": "request",
+        "request_id": "a",
+        "status": 200,
+        "code": None,
+        "duration_ms": 1.5,
+    }
 
 
 @pytest.mark.parametrize("text", ["a\nb", 'quote " and \\', "\x00\x1b[31m", "ü 猫 \u2028", "\ud800", "%s %(x)s {}"])

@@ -32,8 +32,12 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                request = ExportTraceServiceRequest.FromString(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
-                collector.spans += [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
+                request = ExportTraceServiceRequest.FromString(
+                    gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+                )
+                collector.spans += [
+                    span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans
+                ]
                 self.send_response(200)
                 self.end_headers()
 
@@ -53,7 +57,9 @@ class Collector:
         return [span for span in self.spans if span.name == "POST /classify"]
 
     def children(self, parent: Span) -> dict[str, Span]:
-        return {span.name: span for span in self.spans if span.parent_span_id == parent.span_id and span.name != "batch"}
+        return {
+            span.name: span for span in self.spans if span.parent_span_id == parent.span_id and span.name != "batch"
+        }
 
 
 @pytest.fixture
@@ -72,28 +78,43 @@ def test_every_stage_of_a_request_and_every_batch_reach_the_collector(
         service.wait_until_ready()
         images = [encoded(digit(value), "PNG") for value in range(10)] * 3
         with ThreadPoolExecutor(10) as clients:
-            answers = list(clients.map(lambda image: httpx.post(f"{service.url}/classify", content=image, timeout=30), images))
+            answers = list(
+                clients.map(lambda image: httpx.post(f"{service.url}/classify", content=image, timeout=30), images)
+            )
         theirs = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
-        answers.append(httpx.post(f"{service.url}/classify", content=images[0], headers={"traceparent": theirs, "x-request-id": "mine"}))
+        answers.append(
+            httpx.post(
+                f"{service.url}/classify", content=images[0], headers={"traceparent": theirs, "x-request-id": "mine"}
+            )
+        )
         assert httpx.post(f"{service.url}/classify", content=b"no image").status_code == 415
-        together = httpx.post(f"{service.url}/classify", json={"images": [base64.b64encode(image).decode() for image in images[:8]]})
+        together = httpx.post(
+            f"{service.url}/classify", json={"images": [base64.b64encode(image).decode() for image in images[:8]]}
+        )
     finally:  # at once: a replica that stops sends what waits
         assert service.stop() == 0, service.printed
     assert len(collector.requests) == len(answers) + 2
     assert {answer.status_code for answer in answers} == {200}
 
-    of_eight = next(span for span in collector.requests if attribute(span, "sightline.request_id") == together.json()["request_id"])
+    of_eight = next(
+        span for span in collector.requests if attribute(span, "sightline.request_id") == together.json()["request_id"]
+    )
     ok = [span for span in collector.requests if attribute(span, "http.response.status_code") == 200]
     answered = [span for span in ok if span != of_eight]
-    assert {attribute(span, "sightline.request_id") for span in answered} == {answer.json()["request_id"] for answer in answers}
+    assert {attribute(span, "sightline.request_id") for span in answered} == {
+        answer.json()["request_id"] for answer in answers
+    }
     for request in answered:
         stages = collector.children(request)
-        assert stages.keys() == {"read", "queue_wait", "decode", "preprocess", "inference", "postprocess"}
-        begun = [stages[name].start_time_unix_nano for name in ("read", "queue_wait", "decode", "preprocess", "inference", "postprocess")]
+        assert stages.keys() == {"read", "queue", "decode", "preprocess", "inference", "postprocess"}
+        begun = [
+            stages[name].start_time_unix_nano
+            for name in ("read", "queue", "decode", "preprocess", "inference", "postprocess")
+        ]
         assert begun == sorted(begun)
         assert all(stage.end_time_unix_nano <= request.end_time_unix_nano + 1e9 * SPARE_S for stage in stages.values())
     refused = next(span for span in collector.requests if attribute(span, "http.response.status_code") == 415)
-    assert collector.children(refused).keys() == {"read", "queue_wait", "decode"}
+    assert collector.children(refused).keys() == {"read", "queue", "decode"}
 
     batches = [span for span in collector.spans if span.name == "batch"]
     linked = [link.span_id for batch in batches for link in batch.links]

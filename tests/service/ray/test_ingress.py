@@ -10,7 +10,9 @@ from service.ray.ingress import Ingress, serve_directly
 SAFE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-def through_the_ingress(headers: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+def through_the_ingress(
+    headers: list[tuple[bytes, bytes]],
+) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
     """The headers that Ray sees, and those that the client gets from an application that sets the id twice."""
     seen: list[tuple[bytes, bytes]] = []
     answered: list[tuple[bytes, bytes]] = []
@@ -46,17 +48,23 @@ def test_what_only_ray_may_be_told_is_taken_away_in_any_spelling(name: bytes) ->
     assert [key for key, _ in seen] == [b"accept", b"x-request-id"]
 
 
-@pytest.mark.parametrize(("given", "kept"), [(b"job-17.a_b", True), (b"", False), (b"a b", False), (b"\xff", False), (b"a" * 129, False)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [(b"job-17.a_b", True), (b"", False), (b"a b", False), (b"\xff", False), (b"a" * 129, False)]
+)
 def test_ray_gets_one_safe_request_id_and_the_client_the_same_once(given: bytes, kept: bool) -> None:
     seen, answered = through_the_ingress([(b"x-request-id", given)])
     (request_id,) = [value for key, value in seen if key == b"x-request-id"]
     assert (request_id == given) == kept
     assert SAFE.fullmatch(request_id)
-    assert [(key.lower(), value) for key, value in answered] == [(b"content-type", b"text/plain"), (b"x-request-id", request_id)]
+    assert [(key.lower(), value) for key, value in answered] == [
+        (b"content-type", b"text/plain"),
+        (b"x-request-id", request_id),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("path", "answers"), [("/classify", "application"), ("/", "application"), ("/-/healthz", "ray"), ("/-/routes", "ray")]
+    ("path", "answers"),
+    [("/classify", "application"), ("/", "application"), ("/-/healthz", "ray"), ("/-/routes", "ray")],
 )
 def test_in_a_replica_all_but_rays_own_paths_go_straight_to_the_application(
     monkeypatch: pytest.MonkeyPatch, path: str, answers: str

@@ -12,15 +12,15 @@ import httpx
 import psutil
 import pytest
 
-from service.ray.scaling import HELD_IMAGES, autoscaling, replicas_for_held_images
+from service.ray.scaling import ONGOING_IMAGES, autoscaling, replicas_for_ongoing_images
 from service.settings import Settings
 
 
 def decided(held: dict[str, float] | None, target: int = 16) -> float:
-    scaling = autoscaling(Settings(replicas=1, max_replicas=8, target_held_images=target))
-    metrics = {} if held is None else {HELD_IMAGES: held}
+    scaling = autoscaling(Settings(num_replicas=1, max_replicas=8, target_ongoing_images=target))
+    metrics = {} if held is None else {ONGOING_IMAGES: held}
     context = SimpleNamespace(aggregated_metrics=metrics, target_num_replicas=2, config=scaling)
-    return replicas_for_held_images(context)[0]
+    return replicas_for_ongoing_images(context)[0]
 
 
 def test_the_number_is_in_proportion_to_what_is_held() -> None:
@@ -34,8 +34,8 @@ def test_while_nobody_reports_nothing_changes() -> None:
 
 
 def test_a_fixed_number_is_not_scaled() -> None:
-    assert autoscaling(Settings(replicas=2)) is None
-    assert autoscaling(Settings(replicas=2, max_replicas=2)) is None
+    assert autoscaling(Settings(num_replicas=2)) is None
+    assert autoscaling(Settings(num_replicas=2, max_replicas=2)) is None
 
 
 @pytest.mark.serve
@@ -43,7 +43,13 @@ def test_a_fixed_number_is_not_scaled() -> None:
 def test_one_becomes_three_and_one_again_without_a_failed_request(
     models: Path, launch: Callable, tmp_path: Path, digit: Callable, encoded: Callable
 ) -> None:
-    settings = {"replicas": "1", "max_replicas": "3", "target_held_images": "4", "scale_up_delay_s": "1", "scale_down_delay_s": "5"}
+    settings = {
+        "num_replicas": "1",
+        "max_replicas": "3",
+        "target_ongoing_images": "4",
+        "upscale_delay_s": "1",
+        "downscale_delay_s": "5",
+    }
     service = launch(models, tmp_path, threads="1", **settings)
     statuses: Counter[int | str] = Counter()
     photo = encoded(digit(4), "PNG")

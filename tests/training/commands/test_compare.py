@@ -1,5 +1,6 @@
 """Backbones side by side, the registry as a table, and the options that the command line makes of the configuration."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
 
-from training.__main__ import _parser, main
+from training import options
+from training.__main__ import COMMANDS, main
 from training.commands.compare import Contender, advice, compare_architectures
 from training.commands.transfer import contenders, mean_and_deviation
 from training.config import TrainConfig, load_config
 from training.options import overrides
-from vision.architectures import FEATURED, build_model
+from vision.architectures.registry import FEATURED, build_model
+from vision.command_line import build_parser
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return files
 
 
-def test_backbones_are_compared_on_the_same_images(data: Path, weights: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_backbones_are_compared_on_the_same_images(
+    data: Path, weights: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     options = [f"--weights={arch}={file}" for arch, file in weights.items()]
     assert main(["compare", str(data), "--archs", "lenet5,simple_resnet", *options, "--val-share", "0.3"]) == 0
     printed = capsys.readouterr().out
@@ -67,9 +72,14 @@ def row(arch: str, accuracy: float, latency_ms: float) -> Contender:
 
 def test_the_fastest_of_those_that_the_images_cannot_tell_apart_is_advised() -> None:
     slow, near, far = row("large", 0.95, 40.0), row("small", 0.93, 10.0), row("tiny", 0.80, 2.0)
-    assert advice([slow, near, far]).startswith("Take small: these images cannot tell it from the most accurate one, large")
+    assert advice([slow, near, far]).startswith(
+        "Take small: these images cannot tell it from the most accurate one, large"
+    )
     assert "4.0 times as fast" in advice([slow, near, far])
-    assert advice([slow, far]) == "Take large: the most accurate, and no faster one is as good within what these images can tell."
+    assert (
+        advice([slow, far])
+        == "Take large: the most accurate, and no faster one is as good within what these images can tell."
+    )
 
 
 def test_the_registry_is_listed_with_costs_and_published_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,8 +93,11 @@ def test_the_registry_is_listed_with_costs_and_published_accuracy(capsys: pytest
     assert main(["architectures", "lenet6"]) == 2
 
 
-def test_every_knob_has_an_option_and_the_option_says_what_the_knob_says() -> None:
-    parser = _parser()
+def parsed(*arguments: str) -> argparse.Namespace:
+    return build_parser("sightline", COMMANDS, arguments).parse_args(arguments)
+
+
+def test_every_setting_has_an_option_and_the_option_says_what_the_setting_says() -> None:
     given = [
         "train",
         "DATA",
@@ -98,10 +111,18 @@ def test_every_knob_has_an_option_and_the_option_says_what_the_knob_says() -> No
         "--weights",
         "imagenet",
     ]
-    config = load_config(None, overrides(parser.parse_args([*given, "--arch", "resnet18", "--ema-decay", "0.99", "--group-by", r"p\d+"])))
-    assert (config.learning_rate, config.unfreeze_layers, config.cache_features, config.ema_decay) == (0.01, 7, True, 0.99)
+    config = load_config(
+        None, overrides(parsed(*given, "--arch", "resnet18", "--ema-decay", "0.99", "--group-by", r"p\d+"))
+    )
+    assert (config.learning_rate, config.unfreeze_layers, config.cache_features, config.ema_decay) == (
+        0.01,
+        7,
+        True,
+        0.99,
+    )
     assert config.group_by == r"p\d+"
-    train = parser._subparsers._group_actions[0].choices["train"]
+    train = argparse.ArgumentParser()
+    options.train(train)
     words = " ".join(train.format_help().split())
     for name, field in TrainConfig.model_fields.items():
         if name not in ("preprocessing", "arch_arguments"):
@@ -111,12 +132,14 @@ def test_every_knob_has_an_option_and_the_option_says_what_the_knob_says() -> No
 
 @pytest.mark.parametrize(("epochs", "frozen", "finetuned"), [("2", 1, 1), ("8", 2, 6), ("30", 10, 20)])
 def test_epochs_are_both_phases_together(epochs: str, frozen: int, finetuned: int) -> None:
-    given = overrides(_parser().parse_args(["train", "DATA", "--epochs", epochs]))
+    given = overrides(parsed("train", "DATA", "--epochs", epochs))
     assert given == {"epochs_frozen": frozen, "epochs_finetuned": finetuned}
 
 
 def test_every_contender_of_a_transfer_has_the_same_budget() -> None:
-    config = TrainConfig(arch="simple_resnet", weights="x.safetensors", epochs_frozen=3, epochs_finetuned=5, learning_rate=0.01)
+    config = TrainConfig(
+        arch="simple_resnet", weights="x.safetensors", epochs_frozen=3, epochs_finetuned=5, learning_rate=0.01
+    )
     runs = dict(contenders(config, 0.003))
     assert list(runs) == ["from scratch", "frozen", "fine-tuned"]
     model = build_model("simple_resnet", 2)
@@ -125,8 +148,21 @@ def test_every_contender_of_a_transfer_has_the_same_budget() -> None:
     assert mean_and_deviation([0.9, 0.8, 1.0]) == "0.9000 ± 0.1000"
 
 
-def test_a_transfer_table_ends_in_one_line_for_machines(data: Path, weights: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--arch", "lenet5", "--weights", weights["lenet5"], "--epochs", "2", "--augmentation", "none", "--val-share", "0.3"]
+def test_a_transfer_table_ends_in_one_line_for_machines(
+    data: Path, weights: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--arch",
+        "lenet5",
+        "--weights",
+        weights["lenet5"],
+        "--epochs",
+        "2",
+        "--augmentation",
+        "none",
+        "--val-share",
+        "0.3",
+    ]
     assert main(["transfer", str(data), *options, "--seeds", "2"]) == 0
     results = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {name: len(values) for name, values in results.items()} == {"from scratch": 2, "frozen": 2, "fine-tuned": 2}

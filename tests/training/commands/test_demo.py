@@ -47,7 +47,10 @@ def test_the_demo_reaches_what_the_readme_promises(tmp_path: Path) -> None:
     """At least 0.98 with all labels; with 10 labels a class at least 2 points better than from scratch, mean of 5 seeds."""
     command = [sys.executable, "-m", "training", "demo", "--out", str(tmp_path / "models" / "digits")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout
-    rows = {name: re.search(rf"{name} +│ ([\d.]+) ± [\d.]+ +│ ([\d.]+)", printed) for name in ("frozen", "fine-tuned", "from scratch")}
+    rows = {
+        name: re.search(rf"{name} +│ ([\d.]+) ± [\d.]+ +│ ([\d.]+)", printed)
+        for name in ("frozen", "fine-tuned", "from scratch")
+    }
     few, every = ({name: float(row[column]) for name, row in rows.items()} for column in (1, 2))
     assert every["fine-tuned"] >= 0.98
     assert few["fine-tuned"] >= few["from scratch"] + 0.02

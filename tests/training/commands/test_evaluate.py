@@ -12,7 +12,7 @@ from rich.console import Console
 from training.__main__ import main
 from training.commands.demo import write_digits
 from training.commands.evaluate import evaluate_bundle
-from training.commands.train import export_again
+from training.commands.export import export_again
 from training.config import ConfigError
 from training.data.folder import DataError
 from training.export.checked_engines import available
@@ -39,7 +39,9 @@ def second(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return export_again(folder / "digits" / "1", data, ("int8", "pt2", "onnx"), QUIET).path
 
 
-def test_every_engine_gives_the_recorded_numbers_to_the_digit(second: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_engine_gives_the_recorded_numbers_to_the_digit(
+    second: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(second), str(data), "--engine", "all"]) == 0
     printed = capsys.readouterr().out
     bundle = load_bundle(second)
@@ -63,7 +65,9 @@ def test_the_next_version_has_the_same_weights_and_answers_as_the_first(models: 
         assert str(Path(__file__).parents[3]).encode() not in two.files[name], "no path of this machine is shipped"
 
 
-def test_a_number_that_was_changed_is_named(models: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_that_was_changed_is_named(
+    models: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from vision.bundle.store import save_bundle
 
     bundle = load_bundle(models / "digits" / "1")
@@ -75,7 +79,9 @@ def test_a_number_that_was_changed_is_named(models: Path, data: Path, tmp_path: 
     assert f"acc@1: 1.0 → {bundle.manifest.metrics['test_acc@1']}" in capsys.readouterr().out
 
 
-def test_an_engine_that_was_not_measured_where_the_bundle_was_made_runs_all_the_same(models: Path, data: Path, tmp_path: Path) -> None:
+def test_an_engine_that_was_not_measured_where_the_bundle_was_made_runs_all_the_same(
+    models: Path, data: Path, tmp_path: Path
+) -> None:
     from vision.bundle.store import save_bundle
 
     bundle = load_bundle(models / "digits" / "1")
@@ -96,7 +102,9 @@ def test_other_data_is_evaluated_whole_and_by_the_names_of_its_categories(models
             file = tmp_path / "drawn" / str(value) / f"{turn}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             digit(value, turn_deg=turn - 6).save(file)
-    results = evaluate_bundle(models / "digits" / "1", tmp_path / "drawn", "torch-f32", "test", tmp_path / "lines.jsonl", QUIET)
+    results = evaluate_bundle(
+        models / "digits" / "1", tmp_path / "drawn", "torch-f32", "test", tmp_path / "lines.jsonl", QUIET
+    )
     assert results["torch-f32"]["images"] == 24
     assert results["torch-f32"]["acc@1"] > 0.8
     lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
@@ -111,7 +119,9 @@ def test_what_cannot_be_evaluated_or_exported_is_refused_by_name(models: Path, d
         for index in range(12):
             file = tmp_path / "odd" / value / f"{index}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.random.default_rng(index + len(value)).integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(file)
+            Image.fromarray(np.random.default_rng(index + len(value)).integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(
+                file
+            )
     with pytest.raises(DataError, match=r"holds cat; the bundle knows 0, 1"):
         evaluate_bundle(bundle, tmp_path / "odd", "auto", "test", None, QUIET)
     with pytest.raises(EngineUnavailable, match=r"'onnx-f32' here; choose one of torch-f32, openvino-f32"):
@@ -148,7 +158,9 @@ def test_a_gate_refuses_other_answers_and_what_is_no_number() -> None:
     assert set(GATES) == {"f32", "bf16", "int8"}
 
 
-def test_a_format_that_fails_its_gate_is_not_written(models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_that_fails_its_gate_is_not_written(
+    models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from training.export.composition import Gate
 
     monkeypatch.setitem(GATES, "int8", Gate(agreement=1.0, difference=0.0))

@@ -56,7 +56,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return train_bundle(data, tmp_path_factory.mktemp("journey") / "models" / "shapes", CONFIG, QUIET, formats=("int8", "pt2", "onnx"))
+    return train_bundle(
+        data, tmp_path_factory.mktemp("journey") / "models" / "shapes", CONFIG, QUIET, formats=("int8", "pt2", "onnx")
+    )
 
 
 def test_the_bundle_says_what_was_trained_on_what(bundle: Bundle) -> None:
@@ -76,7 +78,15 @@ def test_the_bundle_says_what_was_trained_on_what(bundle: Bundle) -> None:
 def test_a_run_leaves_its_report_and_its_numbers(bundle: Bundle) -> None:
     run = bundle.path.parent.parent.parent / "runs" / "shapes" / "1"
     there = {file.name for file in run.iterdir()}
-    assert there >= {"run.json", "data_report.json", "history.csv", "training.prom", "metrics.json", "report.html", "last.safetensors"}
+    assert there >= {
+        "run.json",
+        "data_report.json",
+        "history.csv",
+        "training.prom",
+        "metrics.json",
+        "report.html",
+        "last.safetensors",
+    }
     assert (run / "metrics.json").read_bytes() == bundle.files["metrics.json"]
     page = (run / "report.html").read_text()
     assert f"{bundle.manifest.metrics['test_acc@1']:.4f}" in page
@@ -131,26 +141,29 @@ def test_what_is_served_is_what_was_trained(bundle: Bundle, data: Path) -> None:
 
     files = sorted(data.rglob("*.*"))
     preprocessing = bundle.manifest.preprocessing
-    images = np.stack([preprocessing.apply(decode(file.read_bytes(), DecodeLimits())) for file in files])
+    images = np.stack([preprocessing.apply(decode(file.read_bytes(), DecodeLimits()).pixels) for file in files])
     expected = probabilities(TorchEngine(bundle, 2).infer(images), bundle.manifest.temperature)
 
     async def serve() -> list:
         classifier = Classifier(bundle, Settings(), Metrics(prometheus_client.CollectorRegistry()))
         await classifier.start()
         deadline = time.monotonic() + 60
-        answers = await asyncio.gather(*(classifier.classify(file.read_bytes(), 2, deadline) for file in files))
+        answers = await asyncio.gather(*(classifier.classify(file.read_bytes(), deadline) for file in files))
         classifier.stop()
         return answers
 
     for row, answer in zip(expected, asyncio.run(serve()), strict=True):
-        served = {prediction.label: prediction.score for prediction in answer.predictions}
+        served = {prediction.label: prediction.score for prediction in answer.top(2)}
         assert served["circle"] == pytest.approx(row[0], abs=0.1)
-        assert answer.predictions[0].label == bundle.manifest.categories[row.argmax()] or abs(row[0] - 0.5) < 0.1
+        assert answer.best.label == bundle.manifest.categories[row.argmax()] or abs(row[0] - 0.5) < 0.1
 
 
 def test_versions_count_up_and_the_newest_is_found(data: Path, tmp_path: Path) -> None:
     quick = CONFIG.model_copy(update={"epochs_frozen": 1, "epochs_finetuned": 0})
-    assert [train_bundle(data, tmp_path / "models" / "shapes", quick, QUIET).manifest.version for _ in range(2)] == [1, 2]
+    assert [train_bundle(data, tmp_path / "models" / "shapes", quick, QUIET).manifest.version for _ in range(2)] == [
+        1,
+        2,
+    ]
     assert load_bundle(find_bundle(tmp_path / "models")).manifest.version == 2
 
 
@@ -174,9 +187,15 @@ def test_the_command_line_trains_and_says_where(data: Path, tmp_path: Path, caps
         (["DATA", "--out", "models/My Model"], "a-z, 0-9"),
         (["DATA", "--out", "OUT/models/x", "--arch", "vgg"], "choose one of"),
         (["DATA", "--out", "OUT/models/x", "--epochs", "4", "--epochs-frozen", "2"], "--epochs stands for"),
-        (["DATA", "--out", "OUT/models/x", "--arch", "lenet5", "--image-px", "64"], "lenet5 cannot take images of 64×64 px"),
+        (
+            ["DATA", "--out", "OUT/models/x", "--arch", "lenet5", "--image-px", "64"],
+            "lenet5 cannot take images of 64×64 px",
+        ),
         (["DATA", "--out", "OUT/models/x", "--arch", "lenet5", "--precision", "float16"], "needs a GPU"),
-        (["DATA", "--out", "OUT/models/x", "--arch", "lenet5", "--weights", "missing.safetensors"], "missing.safetensors"),
+        (
+            ["DATA", "--out", "OUT/models/x", "--arch", "lenet5", "--weights", "missing.safetensors"],
+            "missing.safetensors",
+        ),
         (["DATA", "--out", "OUT/models/x", "--learning-rate", "7"], "learning_rate"),
     ],
 )

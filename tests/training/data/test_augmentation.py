@@ -86,7 +86,9 @@ def test_each_image_draws_its_own_policy() -> None:
 
 def test_names_are_combined_one_of_each_kind() -> None:
     assert augmentation("none") is None
-    assert augmentation("photos+trivialaugment+erasing+cutmix") == Augmentation("trivialaugment", AFFINE["photos"], True, "cutmix")
+    assert augmentation("photos+trivialaugment+erasing+cutmix") == Augmentation(
+        "trivialaugment", AFFINE["photos"], True, "cutmix"
+    )
     for names in ("photos+characters", "mixup+cutmix", "none+photos", "photos+photos"):
         with pytest.raises(ValueError, match="one of each kind"):
             augmentation(names)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from training.data.augmentation import augmentation
 from training.data.contact_sheet import COLUMNS, ROWS, contact_sheet
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from vision.preprocessing import Preprocessing
 
 SIDE_PX, GAP_PX = 16, 2
@@ -30,7 +30,9 @@ def sheet(train: ImageSet, preprocessing: Preprocessing, names: str, seed: int =
 
 def cell(picture: Image.Image, row: int, column: int) -> np.ndarray:
     left, top = column * (SIDE_PX + GAP_PX), row * (SIDE_PX + GAP_PX)
-    return np.asarray(picture.crop((left, top, left + SIDE_PX, top + SIDE_PX))).astype(int).reshape(SIDE_PX, SIDE_PX, -1)
+    return (
+        np.asarray(picture.crop((left, top, left + SIDE_PX, top + SIDE_PX))).astype(int).reshape(SIDE_PX, SIDE_PX, -1)
+    )
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (5, 5), (8, 8), (50, 8)])
@@ -70,7 +72,11 @@ def test_what_changes_pixels_before_they_are_normalised_is_shown_too() -> None:
 
 def test_without_augmentation_every_column_is_the_same() -> None:
     picture = sheet(images(3), RGB, "none")
-    assert all(np.array_equal(cell(picture, row, column), cell(picture, row, 0)) for row in range(3) for column in range(COLUMNS))
+    assert all(
+        np.array_equal(cell(picture, row, column), cell(picture, row, 0))
+        for row in range(3)
+        for column in range(COLUMNS)
+    )
 
 
 def test_one_channel_gives_a_gray_picture_with_white_gaps() -> None:

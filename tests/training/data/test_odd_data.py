@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from training.__main__ import main
+from training.data.duplicates import nearly_identical
 from training.data.folder import DataError, LabelledFile, list_images
 from training.data.preparation import prepare_data, scan_data
 from training.data.problems import DataProblems
-from training.data.scan import examine, nearly_identical
+from training.data.scan import examine
 from training.data.splitting import SplitRule, choose_parts
 from training.evaluation.report import _confusion_matrix, _svg
-from vision.image import FORMATS, stored_facts
+from vision.image import DecodeLimits, decode
 
 RULE = SplitRule(0, 0.2, 0.2)
 
@@ -41,7 +42,10 @@ def test_a_category_that_only_had_contradicting_images_is_refused_and_not_droppe
     put(folder / "cat" / "x.png", 5000)
     with pytest.raises(DataError, match="emu/ holds no image that can be used"):
         prepare_data(folder, RULE, "quarantine", None)
-    assert {problem["kind"] for problem in scan_data(folder, RULE, "quarantine")["problems"]} == {"contradiction", "empty_category"}
+    assert {problem["kind"] for problem in scan_data(folder, RULE, "quarantine")["problems"]} == {
+        "contradiction",
+        "empty_category",
+    }
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a $50 to $100 {note", "$x$", "玫瑰"])
@@ -71,14 +75,14 @@ def test_flat_images_of_a_colour_are_no_copies_of_each_other(tmp_path: Path) -> 
     (tmp_path / "a").mkdir()
     for index in range(3):
         Image.new("RGB", (40, 40), (200, 30 + index, 30)).save(tmp_path / "a" / f"{index}.png")
-    assert nearly_identical(examine(list_images(tmp_path))) == []
+    records = examine(list_images(tmp_path))
+    assert nearly_identical([record.sha256 for record in records], [record.picture.look for record in records]) == []
 
 
 def test_a_phones_jpeg_of_several_pictures_is_a_jpeg() -> None:
     stream, picture = io.BytesIO(), Image.new("RGB", (32, 32))
     picture.save(stream, "MPO", save_all=True, append_images=[picture])
-    assert stored_facts(stream.getvalue()).format == "JPEG"
-    assert "JPEG" in FORMATS
+    assert decode(stream.getvalue(), DecodeLimits()).format == "JPEG"
 
 
 def test_hidden_folders_hold_no_images(folder: Path) -> None:
@@ -91,7 +95,9 @@ def test_the_folder_of_a_report_is_made(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "report.json").is_file()
 
 
-def test_a_name_that_is_not_utf8_is_refused_with_the_remedy(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_is_not_utf8_is_refused_with_the_remedy(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "cat" / "00.png").rename(os.fsdecode(os.fsencode(folder / "cat") + b"/\xff.png"))
     assert main(["scan", str(folder), "--report", str(tmp_path / "report.json")]) == 2
     assert "not UTF-8; rename it" in capsys.readouterr().err
@@ -100,7 +106,10 @@ def test_a_name_that_is_not_utf8_is_refused_with_the_remedy(folder: Path, tmp_pa
 def test_empty_files_contradict_nothing(folder: Path) -> None:
     for category in ("cat", "dog"):
         (folder / category / "empty.jpg").write_bytes(b"")
-    assert [problem.kind for problem in prepare_data(folder, RULE, "quarantine", None).problems] == ["unreadable", "unreadable"]
+    assert [problem.kind for problem in prepare_data(folder, RULE, "quarantine", None).problems] == [
+        "unreadable",
+        "unreadable",
+    ]
 
 
 def test_a_refusal_survives_the_way_between_processes(folder: Path) -> None:

@@ -47,7 +47,11 @@ def put(root: Path, path: str, data: bytes) -> bytes:
 def tree(root: Path) -> dict[str, Any]:
     """Every file and folder with what would change if somebody touched it."""
     return {
-        path.relative_to(root).as_posix(): (path.stat().st_mtime_ns, path.stat().st_mode, path.is_file() and path.read_bytes())
+        path.relative_to(root).as_posix(): (
+            path.stat().st_mtime_ns,
+            path.stat().st_mode,
+            path.is_file() and path.read_bytes(),
+        )
         for path in root.rglob("*")
     }
 
@@ -85,14 +89,20 @@ def test_a_sound_folder_is_used_whole(folder: Path) -> None:
     data = prepare_data(folder, RULE, "refuse", SMALL)
     assert data.categories == ("cat", "dog")
     assert (len(data.files), data.problems, data.root) == (60, (), folder)
-    assert sorted(np.concatenate([data.split.train, data.split.val, data.split.test])) == list(range(60))
+    assert sorted(np.concatenate([data.indices(part) for part in PARTS])) == list(range(60))
     assert [data.categories[label] for label in data.images.labels] == [file.category for file in data.files]
-    assert list(data.digests) == [hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in data.files]
+    assert [record.sha256 for record in data.used] == [
+        hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in data.files
+    ]
 
 
 @pytest.mark.parametrize(
     "preprocessing",
-    [Preprocessing.imagenet(20, 16), Preprocessing.zero_one(8, channels=1), Preprocessing.zero_one(12, policy="pad", fill=255)],
+    [
+        Preprocessing.imagenet(20, 16),
+        Preprocessing.zero_one(8, channels=1),
+        Preprocessing.zero_one(12, policy="pad", fill=255),
+    ],
     ids=lambda preprocessing: f"{preprocessing.policy} {preprocessing.channels}",
 )
 def test_images_are_what_the_decoder_and_the_geometry_that_serve_make_of_the_files(
@@ -105,28 +115,57 @@ def test_images_are_what_the_decoder_and_the_geometry_that_serve_make_of_the_fil
     data = prepare_data(folder, RULE, "quarantine", preprocessing)
     assert data.images.images.shape == (62, *preprocessing.shape)
     for image, file in zip(data.images.images, data.files, strict=True):
-        assert np.array_equal(image, preprocessing.apply(decode((folder / file.path).read_bytes(), DecodeLimits())))
+        assert np.array_equal(
+            image, preprocessing.apply(decode((folder / file.path).read_bytes(), DecodeLimits()).pixels)
+        )
 
 
 def test_each_part_brings_its_images_labels_and_paths_in_one_order(folder: Path) -> None:
     data = prepare_data(folder, RULE, "refuse", SMALL)
     paths = []
     for part in PARTS:
-        images = data.part(part)
+        images = getattr(data, part)
         assert len(images) == len(data.paths(part)) > 0
-        for image, label, path in zip(images.images, images.labels, data.paths(part), strict=True):
-            assert np.array_equal(image, SMALL.apply(decode(path.read_bytes(), DecodeLimits())))
+        for image, label, path in zip(images.images, images.labels, map(Path, data.paths(part)), strict=True):
+            assert np.array_equal(image, SMALL.apply(decode((folder / path).read_bytes(), DecodeLimits()).pixels))
             assert data.categories[label] == path.parent.name
-            assert data.report["split"]["files"][path.relative_to(folder).as_posix()] == part
+            assert data.report["split"]["files"][path.as_posix()] == part
         paths += data.paths(part)
     assert len(set(paths)) == 60
 
 
-def test_images_beyond_memory_are_the_same_with_and_without_a_file_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_are_disjoint_complete_and_in_the_order_of_the_files(folder: Path) -> None:
+    data = prepare_data(folder, RULE, "refuse", None)
+    assert sorted(np.concatenate([data.indices(part) for part in PARTS])) == list(range(60))
+    for part in PARTS:
+        indices = data.indices(part)
+        assert indices.dtype == np.int64
+        assert indices.tolist() == [index for index, its_part in enumerate(data.parts) if its_part == part]
+
+
+def test_the_report_looks_for_near_duplicates_once_and_only_when_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.data import report
+
+    searched: list[int] = []
+    search = report.nearly_identical
+    monkeypatch.setattr(
+        report, "nearly_identical", lambda digests, looks: searched.append(len(digests)) or search(digests, looks)
+    )
+    data = prepare_data(folder, RULE, "refuse", SMALL)
+    assert searched == []
+    assert data.report["near_duplicates"] == data.report["near_duplicates"] == []
+    assert searched == [60]
+
+
+def test_images_beyond_memory_are_the_same_with_and_without_a_file_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(2):
         with monkeypatch.context() as small:
             in_memory = prepare_data(folder, RULE, "quarantine", SMALL).images
-            small.setattr("training.data.folder.IN_MEMORY_BYTES", 100)
+            small.setattr("training.data.images.IN_MEMORY_BYTES", 100)
             on_disk = prepare_data(folder, RULE, "quarantine", SMALL).images
         assert isinstance(on_disk.images, np.memmap)
         assert not isinstance(in_memory.images, np.memmap)
@@ -173,8 +212,8 @@ def test_leaving_a_file_out_is_the_same_as_deleting_it(folder: Path) -> None:
     left_out = prepare_data(folder, RULE, "quarantine", SMALL)
     (folder / "cat" / "05.png").unlink()
     deleted = prepare_data(folder, RULE, "refuse", SMALL)
-    assert left_out.fingerprint() == deleted.fingerprint()
-    assert left_out.split_fingerprint() == deleted.split_fingerprint() == deleted.report["split"]["sha256"]
+    assert left_out.fingerprint == deleted.fingerprint
+    assert left_out.split_fingerprint == deleted.split_fingerprint == deleted.report["split"]["sha256"]
     assert left_out.files == deleted.files
     assert np.array_equal(left_out.images.images, deleted.images.images)
 
@@ -182,11 +221,11 @@ def test_leaving_a_file_out_is_the_same_as_deleting_it(folder: Path) -> None:
 def test_the_fingerprints_tell_data_and_split_apart(folder: Path, encoded: Encoder) -> None:
     first = prepare_data(folder, RULE, "refuse", None)
     reseeded = prepare_data(folder, SplitRule(1, 0.2, 0.2), "refuse", None)
-    assert first.fingerprint() == reseeded.fingerprint()
-    assert first.split_fingerprint() != reseeded.split_fingerprint()
+    assert first.fingerprint == reseeded.fingerprint
+    assert first.split_fingerprint != reseeded.split_fingerprint
     put(folder, "cat/new.png", encoded(picture(2000), "PNG"))
     grown = prepare_data(folder, RULE, "refuse", None)
-    assert grown.fingerprint() != first.fingerprint()
+    assert grown.fingerprint != first.fingerprint
     assert first.report["split"]["files"].items() <= grown.report["split"]["files"].items()
 
 
@@ -195,7 +234,9 @@ def test_the_same_image_under_two_labels_is_left_out_under_both(folder: Path, en
         put(folder, path, encoded(picture(2000), "PNG"))
     data = prepare_data(folder, RULE, "quarantine", SMALL)
     three = ("cat/again.png", "cat/ambiguous.png", "dog/ambiguous.png")
-    assert [(problem.kind, problem.paths, problem.left_out) for problem in data.problems] == [("contradiction", three, three)]
+    assert [(problem.kind, problem.paths, problem.left_out) for problem in data.problems] == [
+        ("contradiction", three, three)
+    ]
     assert "cat/again.png = cat/ambiguous.png = dog/ambiguous.png" in data.problems[0].message
     assert not {file.path for file in data.files} & set(three)
     assert len(data.files) == 60
@@ -221,7 +262,10 @@ def test_a_copy_compressed_again_is_kept_and_reported_with_both_parts(folder: Pa
     report = prepare_data(folder, RULE, "refuse", SMALL).report
     assert report["usable"] == 120
     assert [pair["paths"] for pair in report["near_duplicates"]] == copies
-    assert all(pair["parts"] == [report["split"]["files"][path] for path in pair["paths"]] for pair in report["near_duplicates"])
+    assert all(
+        pair["parts"] == [report["split"]["files"][path] for path in pair["paths"]]
+        for pair in report["near_duplicates"]
+    )
 
     apart = [pair for pair in report["near_duplicates"] if pair["parts"][0] != pair["parts"][1]]
     assert 0 < len(apart) < 30
@@ -265,7 +309,10 @@ def test_an_image_of_two_groups_that_a_split_by_groups_parts_is_a_leak(tmp_path:
         put(tmp_path, f"{'cat' if seed % 2 else 'dog'}/owner{seed // 4}-{seed}.png", encoded(picture(seed), "PNG"))
     rule = SplitRule(0, 0.2, 0.2, r"owner\d+")
     before = prepare_data(tmp_path, rule, "refuse", None).report["split"]["files"]
-    trained, tested = (next(path for path, its_part in before.items() if its_part == part and "cat" in path) for part in ("train", "test"))
+    trained, tested = (
+        next(path for path, its_part in before.items() if its_part == part and "cat" in path)
+        for part in ("train", "test")
+    )
     copy = f"{trained.split('-')[0]}-copy.png"
     put(tmp_path, copy, (tmp_path / tested).read_bytes())
     data = prepare_data(tmp_path, rule, "quarantine", None)
@@ -285,7 +332,7 @@ def test_refusing_names_every_problem_at_once_and_the_remedy(folder: Path, encod
     with pytest.raises(DataProblems) as refused:
         prepare_data(folder, RULE, "refuse", SMALL)
     message = str(refused.value)
-    assert f"The problems of {folder} (2, in 63 files):" in message
+    assert f"{folder} has 2 problems in 63 files:" in message
     assert "\n  unreadable: cat/text.jpg: not_an_image: " in message
     assert "\n  contradiction: the same image has several labels: cat/both.png = dog/both.png" in message
     assert "--problem-files quarantine" in message
@@ -294,7 +341,9 @@ def test_refusing_names_every_problem_at_once_and_the_remedy(folder: Path, encod
 
 @pytest.mark.parametrize("policy", ["refuse", "quarantine"])
 @pytest.mark.parametrize("content", [None, b"a letter"], ids=["no file", "no image"])
-def test_a_category_without_an_image_is_refused_whatever_the_policy(folder: Path, content: bytes | None, policy: str) -> None:
+def test_a_category_without_an_image_is_refused_whatever_the_policy(
+    folder: Path, content: bytes | None, policy: str
+) -> None:
     (folder / "zebra").mkdir()
     if content:
         put(folder, "zebra/text.jpg", content)
@@ -314,7 +363,7 @@ def test_a_category_that_is_missing_in_a_part_is_refused_by_both_names(divided: 
     data = prepare_data(divided, RULE, "quarantine", SMALL, complete=False)
     assert data.categories == ("cat", "dog")
     assert [data.report["categories"]["dog"][part] for part in PARTS] == [3, 0, 3]
-    assert data.part("val").labels.tolist() == [0, 0, 0]
+    assert data.val.labels.tolist() == [0, 0, 0]
 
 
 def test_fewer_than_two_categories_that_can_be_used_are_refused(tmp_path: Path, encoded: Encoder) -> None:
@@ -333,12 +382,15 @@ def test_the_report_counts_by_category_part_format_and_mode(folder: Path, encode
     report = data.report
     assert report["categories"] == {
         category: {
-            part: sum(file.category == category and its == part for file, its in zip(data.files, data.parts, strict=True)) for part in PARTS
+            part: sum(
+                file.category == category and its == part for file, its in zip(data.files, data.parts, strict=True)
+            )
+            for part in PARTS
         }
         for category in ("cat", "dog")
     }
     assert {part: sum(counts[part] for counts in report["categories"].values()) for part in PARTS} == {
-        part: len(getattr(data.split, part)) for part in PARTS
+        part: len(data.indices(part)) for part in PARTS
     }
     assert report["formats"] == {"PNG": 61, "JPEG": 2, "WEBP": 1}
     assert report["modes"] == {"RGB": 62, "CMYK": 1, "L": 1}
@@ -351,13 +403,22 @@ def test_the_report_counts_by_category_part_format_and_mode(folder: Path, encode
     assert (split["seed"], split["val_share"], split["test_share"], split["group_by"]) == (0, 0.2, 0.2, None)
     assert split["files"] == {file.path: part for file, part in zip(data.files, data.parts, strict=True)}
     text = printed(report)
-    for said in ("64 of 64 files", "PNG 61, JPEG 2, WEBP 1", "RGB 62, CMYK 1, L 1", "upright (1):", "dog/phone.jpg", "cat/cmyk.jpg (CMYK)"):
+    for said in (
+        "64 of 64 files",
+        "PNG 61, JPEG 2, WEBP 1",
+        "RGB 62, CMYK 1, L 1",
+        "upright (1):",
+        "dog/phone.jpg",
+        "cat/cmyk.jpg (CMYK)",
+    ):
         assert said in text
     assert "problems" not in text
     assert "Left out" not in text
 
 
-def test_the_report_survives_json_and_a_second_run_gives_the_same_bytes(folder: Path, encoded: Encoder, tmp_path: Path) -> None:
+def test_the_report_survives_json_and_a_second_run_gives_the_same_bytes(
+    folder: Path, encoded: Encoder, tmp_path: Path
+) -> None:
     troubled(folder, encoded)
     put(folder, "cat/größe.jpg", encoded(picture(3000), "JPEG"))
     reports = [prepare_data(folder, RULE, "quarantine", SMALL).report for _ in range(2)]
@@ -475,7 +536,9 @@ def test_scan_on_the_command_line_gives_0_for_a_sound_folder_1_for_problems_and_
     assert not file.exists()
 
 
-def test_scan_on_the_command_line_splits_by_groups(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scan_on_the_command_line_splits_by_groups(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["scan", str(folder), "--report", str(tmp_path / "r.json"), "--group-by", r"owner-\d+"]) == 2
     assert "does not match cat/00.png" in capsys.readouterr().err
     assert main(["scan", str(folder), "--report", str(tmp_path / "r.json"), "--group-by", r"\d\d\."]) == 0

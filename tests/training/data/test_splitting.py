@@ -3,13 +3,12 @@
 import hashlib
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data.folder import PARTS, DataError, LabelledFile
-from training.data.splitting import SplitRule, check_complete, choose_parts, fingerprint, split
+from training.data.splitting import SplitRule, check_complete, choose_parts, fingerprint
 
 SHARES = (0.15, 0.2)
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32).map(bytes.hex), min_size=1, max_size=40)
@@ -21,14 +20,18 @@ def digest(text: object) -> str:
     return hashlib.sha256(str(text).encode()).hexdigest()
 
 
-def parts_of(digests: list[str], seed: int = 0, shares: tuple[float, float] = SHARES, names: str = "cat/{}.png") -> list[str]:
+def parts_of(
+    digests: list[str], seed: int = 0, shares: tuple[float, float] = SHARES, names: str = "cat/{}.png"
+) -> list[str]:
     files = [LabelledFile(names.format(index), "cat") for index in range(len(digests))]
     return choose_parts(files, digests, SplitRule(seed, *shares))
 
 
 @quick
 @given(DIGESTS, DIGESTS, st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
-def test_files_added_anywhere_move_no_other(there: list[str], added: list[str], seed: int, order: random.Random) -> None:
+def test_files_added_anywhere_move_no_other(
+    there: list[str], added: list[str], seed: int, order: random.Random
+) -> None:
     before = dict(zip(there, parts_of(there, seed), strict=True))
     grown = there + added
     order.shuffle(grown)
@@ -38,7 +41,9 @@ def test_files_added_anywhere_move_no_other(there: list[str], added: list[str], 
 
 @quick
 @given(DIGESTS, st.floats(0.01, 0.4), st.floats(0.01, 0.4), st.floats(0, 0.1))
-def test_a_larger_share_only_takes_from_train(digests: list[str], val_share: float, test_share: float, more: float) -> None:
+def test_a_larger_share_only_takes_from_train(
+    digests: list[str], val_share: float, test_share: float, more: float
+) -> None:
     before = parts_of(digests, shares=(val_share, test_share))
     larger_val = parts_of(digests, shares=(val_share + more, test_share))
     larger_test = parts_of(digests, shares=(val_share, test_share + more))
@@ -79,7 +84,11 @@ def test_names_and_categories_of_files_do_not_matter_and_copies_land_together() 
 
 def grouped(pattern: str, paths: list[str], seed: int = 0) -> dict[str, str]:
     files = [LabelledFile(path, path.split("/")[0]) for path in paths]
-    return dict(zip(paths, choose_parts(files, [digest(path) for path in paths], SplitRule(seed, *SHARES, pattern)), strict=True))
+    return dict(
+        zip(
+            paths, choose_parts(files, [digest(path) for path in paths], SplitRule(seed, *SHARES, pattern)), strict=True
+        )
+    )
 
 
 PATIENTS = [
@@ -94,7 +103,9 @@ PATIENTS = [
 @pytest.mark.parametrize("pattern", [r"patient-\d+", r"[lr]-patient-(\d+)-[ab]", r"(?P<who>\d+)-"])
 def test_files_of_a_group_stay_together_by_the_first_group_or_the_whole_match(pattern: str) -> None:
     parts = grouped(pattern, PATIENTS)
-    of_patient = {patient: {part for path, part in parts.items() if f"patient-{patient}-" in path} for patient in range(60)}
+    of_patient = {
+        patient: {part for path, part in parts.items() if f"patient-{patient}-" in path} for patient in range(60)
+    }
     assert all(len(found) == 1 for found in of_patient.values())
     assert set(parts.values()) == set(PARTS)
 
@@ -124,17 +135,6 @@ def test_the_part_that_a_folder_says_wins_over_the_hash_and_needs_no_group() -> 
         assert choose_parts(files, digests, SplitRule(0, *SHARES, pattern)) == [file.part for file in files]
 
 
-def test_the_parts_are_disjoint_complete_and_in_the_order_of_the_files() -> None:
-    files = [LabelledFile(f"{category}/{index}.png", category) for category in ("cat", "dog") for index in range(60)]
-    parts = choose_parts(files, [digest(file.path) for file in files], SplitRule(0, *SHARES))
-    chosen = split(parts)
-    assert sorted(np.concatenate([chosen.train, chosen.val, chosen.test])) == list(range(120))
-    for part in PARTS:
-        indices = getattr(chosen, part)
-        assert indices.dtype == np.int64
-        assert indices.tolist() == [index for index, its_part in enumerate(parts) if its_part == part]
-
-
 def test_every_category_missing_in_a_part_is_named_with_the_part_and_a_remedy() -> None:
     files = [LabelledFile(f"{category}/{index}", category) for category in ("ant", "bee", "cat") for index in range(3)]
     parts = ["train", "val", "test", "train", "train", "val", "test", "test", "train"]
@@ -143,7 +143,10 @@ def test_every_category_missing_in_a_part_is_named_with_the_part_and_a_remedy() 
     message = str(refused.value)
     assert "'cat' has no image in val; 'bee' has no image in test. " in message
     assert "ant" not in message
-    assert all(remedy in message for remedy in ("Add images", "--val-share", "--test-share", "--seed", "train/, val/ and test/"))
+    assert all(
+        remedy in message
+        for remedy in ("Add images", "--val-share", "--test-share", "--seed", "train/, val/ and test/")
+    )
     check_complete(files[:3], parts[:3], ["ant"])
 
 

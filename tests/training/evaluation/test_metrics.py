@@ -49,7 +49,9 @@ def test_accuracy_at_as_many_as_there_are_is_1_and_ties_go_to_the_first_category
 def test_the_interval_is_that_of_a_bootstrap_over_the_images(right: int, wrong: int) -> None:
     logits, labels = right_and_wrong(right, wrong)
     hits = (logits.argmax(axis=1) == labels).astype(float)
-    expected = bootstrap((hits,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    expected = bootstrap(
+        (hits,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
     tolerance = 0.2 * (right * wrong / 1000**3) ** 0.5
     assert tolerance < 0.01
     assert accuracy_interval(logits, labels) == pytest.approx((expected.low, expected.high), abs=tolerance)
@@ -72,7 +74,9 @@ def test_losses_are_minus_the_logarithm_of_the_labels_probability() -> None:
 
 def test_the_likelihood_is_scikit_learns() -> None:
     logits, labels = honest(200)
-    assert negative_log_likelihood(logits, labels, 1.7) == pytest.approx(log_loss(labels, probabilities(logits, 1.7), labels=range(5)))
+    assert negative_log_likelihood(logits, labels, 1.7) == pytest.approx(
+        log_loss(labels, probabilities(logits, 1.7), labels=range(5))
+    )
 
 
 def test_an_answer_that_is_certain_and_wrong_costs_much_but_not_infinitely() -> None:
@@ -100,7 +104,9 @@ def test_the_bins_share_out_all_images_by_confidence(temperature: float) -> None
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     bins = calibration_bins(logits, labels, temperature)
     assert len(bins) == CALIBRATION_BINS
-    assert [entry.low for entry in bins] == pytest.approx([index / CALIBRATION_BINS for index in range(CALIBRATION_BINS)])
+    assert [entry.low for entry in bins] == pytest.approx(
+        [index / CALIBRATION_BINS for index in range(CALIBRATION_BINS)]
+    )
     assert [entry.high for entry in bins[:-1]] == [entry.low for entry in bins[1:]]
     assert bins[-1].high == 1.0
     assert sum(entry.images for entry in bins) == 2000

@@ -75,14 +75,21 @@ def test_each_category_has_the_numbers_of_scikit_learns_report(answers: tuple[np
     assert numbers["acc@1"] == pytest.approx((logits.argmax(axis=1) == labels).mean(), abs=1e-6)
 
 
-def test_the_confusion_counts_labels_down_and_answers_across_and_names_the_worst_pairs(answers: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_confusion_counts_labels_down_and_answers_across_and_names_the_worst_pairs(
+    answers: tuple[np.ndarray, np.ndarray],
+) -> None:
     logits, labels = answers
     numbers = evaluate(logits, labels, CATEGORIES, TEMPERATURE)
     confusion = confusion_matrix(labels, logits.argmax(axis=1), labels=range(6))
     assert numbers["confusion"] == confusion.tolist()
     assert np.sum(numbers["confusion"]) == numbers["images"] == 400
 
-    wrong = [(confusion[row, column], row, column) for row in range(6) for column in range(6) if row != column and confusion[row, column]]
+    wrong = [
+        (confusion[row, column], row, column)
+        for row in range(6)
+        for column in range(6)
+        if row != column and confusion[row, column]
+    ]
     worst = sorted(wrong, key=lambda pair: (-pair[0], pair[1], pair[2]))[:10]
     assert [(pair["images"], pair["label"], pair["predicted"]) for pair in numbers["most_confused"]] == [
         (count, CATEGORIES[row], CATEGORIES[column]) for count, row, column in worst
@@ -96,7 +103,9 @@ def test_nothing_is_confused_where_all_is_right() -> None:
     assert (numbers["acc@1"], numbers["macro_f1"], numbers["acc@1_interval"]) == (1.0, 1.0, [1.0, 1.0])
 
 
-def test_every_other_number_is_its_metric_with_and_without_the_temperature(answers: tuple[np.ndarray, np.ndarray]) -> None:
+def test_every_other_number_is_its_metric_with_and_without_the_temperature(
+    answers: tuple[np.ndarray, np.ndarray],
+) -> None:
     logits, labels = answers
     numbers = evaluate(logits, labels, CATEGORIES, TEMPERATURE)
     for suffix, temperature in (("", TEMPERATURE), ("_before", 1.0)):
@@ -105,7 +114,9 @@ def test_every_other_number_is_its_metric_with_and_without_the_temperature(answe
         assert numbers[f"brier{suffix}"] == round(brier_score(logits, labels, temperature), 6)
         assert numbers[f"ece{suffix}"] == round(expected_calibration_error(bins), 6)
         assert [entry["images"] for entry in numbers[f"reliability{suffix}"]] == [entry.images for entry in bins]
-        assert [entry["accuracy"] for entry in numbers[f"reliability{suffix}"]] == [round(entry.accuracy, 6) for entry in bins]
+        assert [entry["accuracy"] for entry in numbers[f"reliability{suffix}"]] == [
+            round(entry.accuracy, 6) for entry in bins
+        ]
     assert numbers["acc@5"] == round(accuracy(logits, labels, 5), 6)
     assert numbers["acc@1_interval"] == [round(bound, 6) for bound in accuracy_interval(logits, labels)]
     assert numbers["temperature"] == TEMPERATURE
@@ -140,7 +151,11 @@ def test_differences_name_what_differs_and_nothing_else(answers: tuple[np.ndarra
     recorded = evaluate(logits, labels, CATEGORIES, TEMPERATURE)
     assert differences(recorded, json.loads(json.dumps(recorded))) == []
     assert differences(recorded, recorded | {"nll": 0.25}) == [f"nll: {recorded['nll']} → 0.25"]
-    assert differences({"acc@1": 0.5, "images": 3}, {"images": 4, "nll": 1.0}) == ["acc@1: 0.5 → None", "images: 3 → 4", "nll: None → 1.0"]
+    assert differences({"acc@1": 0.5, "images": 3}, {"images": 4, "nll": 1.0}) == [
+        "acc@1: 0.5 → None",
+        "images: 3 → 4",
+        "nll: None → 1.0",
+    ]
     softened = differences(recorded, evaluate(logits, labels, CATEGORIES, 2.0))
     assert [line.partition(":")[0] for line in softened] == ["brier", "ece", "nll", "reliability", "temperature"]
 

@@ -56,7 +56,13 @@ def numbers_of(categories: tuple[str, ...]) -> dict[str, Any]:
 
 def history(*phases: str) -> list[dict[str, Any]]:
     return [
-        {"phase": phase, "epoch": index, "train_loss": 1 / (index + 1), "val_loss": 1.1 / (index + 1), "val_acc@1": 0.5 + 0.05 * index}
+        {
+            "phase": phase,
+            "epoch": index,
+            "train_loss": 1 / (index + 1),
+            "val_loss": 1.1 / (index + 1),
+            "val_acc@1": 0.5 + 0.05 * index,
+        }
         for index, phase in enumerate(phases)
     ]
 
@@ -103,7 +109,11 @@ def html(given: dict[str, Any]) -> str:
 def test_the_page_fetches_and_runs_nothing(html: str) -> None:
     page = Page(html)
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
-    pointing = [value for _, name, value in page.attributes if name.split(":")[-1] in ("src", "href", "srcset", "data", "action", "poster")]
+    pointing = [
+        value
+        for _, name, value in page.attributes
+        if name.split(":")[-1] in ("src", "href", "srcset", "data", "action", "poster")
+    ]
     assert pointing
     assert all(value.startswith(("data:image/", "#")) for value in pointing)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -128,7 +138,9 @@ def test_a_hostile_name_is_text_wherever_it_stands(html: str) -> None:
 
 
 def test_a_hostile_name_is_text_inside_the_matrix_too(html: str) -> None:
-    ticks = [text for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL) for text in Page(svg).texts if HOSTILE in text]
+    ticks = [
+        text for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL) for text in Page(svg).texts if HOSTILE in text
+    ]
     assert ticks == [HOSTILE, HOSTILE]
 
 
@@ -159,7 +171,10 @@ def test_the_numbers_are_those_of_the_evaluation(given: dict[str, Any], html: st
     for name in ("acc@1", "macro_f1", "nll", "nll_before", "brier", "brier_before", "ece", "ece_before"):
         assert f"{numbers[name]:.4f}" in text
     cat = numbers["categories"]["cat"]
-    assert f"<td>cat</td><td>{cat['precision']:.3f}</td><td>{cat['recall']:.3f}</td><td>{cat['f1']:.3f}</td><td>30</td>" in html
+    assert (
+        f"<td>cat</td><td>{cat['precision']:.3f}</td><td>{cat['recall']:.3f}</td><td>{cat['f1']:.3f}</td><td>30</td>"
+        in html
+    )
     assert "60 of 61 files were used" in text
     assert "<td>openvino-int8</td><td>0.9123</td><td>0.250000</td><td>refused</td>" in html
     assert "<td>openvino-f32</td><td>1.0000</td><td>0.000012</td><td>may serve</td>" in html
@@ -186,7 +201,9 @@ def test_the_worst_images_are_inside_in_their_order(given: dict[str, Any], html:
 
 
 @pytest.mark.parametrize("side_px", [8, 300])
-def test_images_of_one_channel_are_shown_in_gray_at_a_size_that_can_be_seen(given: dict[str, Any], side_px: int) -> None:
+def test_images_of_one_channel_are_shown_in_gray_at_a_size_that_can_be_seen(
+    given: dict[str, Any], side_px: int
+) -> None:
     gradient = np.linspace(0, 255, side_px * side_px).astype(np.uint8).reshape(side_px, side_px, 1)
     (picture,) = pictures(render_report(**given | {"worst": [worst_image(gradient)]}))
     assert (picture.mode, picture.size) == ("L", (128, 128))
@@ -225,7 +242,8 @@ def manifest(categories: tuple[str, ...] = CATEGORIES, **data: Any) -> Manifest:
         provenance=Provenance(
             created_at=datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
             command="python -m training train pets",
-            data={"sha256": "aa" * 32, "split_sha256": "bb" * 32, "images": {"train": 210, "val": 90, "test": 90}} | data,
+            data={"sha256": "aa" * 32, "split_sha256": "bb" * 32, "images": {"train": 210, "val": 90, "test": 90}}
+            | data,
             config={"arch": "lenet5", "weights": "none", "seed": 11},
             code={"sightline": "0.1.0", "torch": "2.15.0"},
         ),

@@ -10,13 +10,14 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
 from training.loop.callbacks import Callback, CSVLogger, ModelCheckpoint, PrometheusTextfile, TensorBoardLogger
-from training.loop.callbacks.model_checkpoint import LAST
 from training.loop.checkpoint import load_checkpoint
+from training.loop.config import LoopConfig
 from training.loop.finetuning import Phase
+from training.loop.run_folder import LAST
 from training.loop.trainer import Trainer
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 from vision.preprocessing import Preprocessing
 
 PHASES = [Phase("frozen", 2, 1e-2, 0.0, 0, "frozen"), Phase("fine-tuned", 2, 1e-3, 1e-3, 2, "affine")]
@@ -35,8 +36,9 @@ def run(folder: Path, *callbacks: Callback, resume: dict[str, Any] | None = None
     torch.manual_seed(0)
     images = ImageSet(np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), dtype=np.uint8), np.arange(24) % 2)
     model = build_model("simple_resnet", 2, widths=(4, 8))
+    config = LoopConfig(batch_size=8, augmentation="none")
     trainer = Trainer(
-        model, Preprocessing.minus_one_one(8, channels=1), images, images, [*callbacks, ModelCheckpoint(folder)], batch_size=8
+        model, Preprocessing.minus_one_one(8, channels=1), images, images, config, [*callbacks, ModelCheckpoint(folder)]
     )
     trainer.fit(PHASES, resume)
     return trainer
@@ -47,7 +49,11 @@ def resumed(tmp_path: Path) -> Trainer:
     """A run that was killed in its third epoch and went on, with all loggers."""
 
     def loggers(at: tuple[int, int]) -> list[Callback]:
-        files = (CSVLogger(tmp_path / "history.csv"), TensorBoardLogger(tmp_path / "tb"), PrometheusTextfile(tmp_path / "training.prom"))
+        files = (
+            CSVLogger(tmp_path / "history.csv"),
+            TensorBoardLogger(tmp_path / "tb"),
+            PrometheusTextfile(tmp_path / "training.prom"),
+        )
         return [*files, StopIn(*at)]
 
     with pytest.raises(KeyboardInterrupt):
@@ -58,7 +64,12 @@ def resumed(tmp_path: Path) -> Trainer:
 def test_the_table_has_one_row_an_epoch_and_one_header_after_a_resumption(resumed: Trainer, tmp_path: Path) -> None:
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["phase"], row["epoch"]) for row in rows] == [("frozen", "1"), ("frozen", "2"), ("fine-tuned", "1"), ("fine-tuned", "2")]
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        ("frozen", "1"),
+        ("frozen", "2"),
+        ("fine-tuned", "1"),
+        ("fine-tuned", "2"),
+    ]
     assert [float(row["val_loss"]) for row in rows] == [epoch["val_loss"] for epoch in resumed.history]
     assert all(float(row["seconds"]) >= 0 for row in rows)
 
@@ -72,9 +83,15 @@ def test_tensorboard_shows_each_epoch_once(resumed: Trainer, tmp_path: Path) -> 
 
 
 def test_prometheus_gets_the_latest_numbers_with_their_phase(resumed: Trainer, tmp_path: Path) -> None:
-    families = {family.name: family for family in text_string_to_metric_families((tmp_path / "training.prom").read_text())}
+    families = {
+        family.name: family for family in text_string_to_metric_families((tmp_path / "training.prom").read_text())
+    }
     (accuracy,) = families["sightline_training_val_acc_at_1"].samples
     assert accuracy.labels == {"phase": "fine-tuned"}
     assert accuracy.value == resumed.history[-1]["val_acc@1"]
     assert families["sightline_training_epoch"].samples[0].value == 2
-    assert {"sightline_training_train_loss", "sightline_training_learning_rate", "sightline_training_epoch_seconds"} <= families.keys()
+    assert {
+        "sightline_training_train_loss",
+        "sightline_training_learning_rate",
+        "sightline_training_epoch_seconds",
+    } <= families.keys()

@@ -31,7 +31,9 @@ def test_a_linear_head_is_scikit_learns_logistic_regression(monkeypatch: pytest.
     head = linear_head(20, 3)
     fit_head(head, features, labels, val, val_labels, mean_loss)
     scale = (features.std(0) * features.std(0).mean()).sqrt()
-    reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=10_000, tol=1e-8).fit((features - features.mean(0)) / scale, labels)
+    reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=10_000, tol=1e-8).fit(
+        (features - features.mean(0)) / scale, labels
+    )
     expected = reference.predict_proba((val - features.mean(0)) / scale)
     with torch.inference_mode():
         got = head.eval()(val).softmax(1).numpy()

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.folder import ImageSet
+from training.data.images import ImageSet
+from training.loop.config import LoopConfig
 from training.loop.finetuning import Phase, make_optimizer, parameter_groups, set_train_mode, set_trainable
 from training.loop.trainer import Trainer
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 from vision.preprocessing import Preprocessing
 
 TINY = Preprocessing.minus_one_one(8, channels=1)
+PLAIN = LoopConfig(batch_size=8, augmentation="none")
 FROZEN = Phase("frozen", 2, 1e-2, 0.0, 0, "frozen")
 
 
@@ -26,7 +28,7 @@ def test_the_frozen_phase_leaves_every_backbone_tensor_and_buffer_bit_identical(
     torch.manual_seed(0)
     model = build_model("simple_resnet", 3)
     before, head = backbone_state(model), model.head[-1].weight.clone()
-    Trainer(model, TINY, images(), images(), batch_size=8).fit([FROZEN])
+    Trainer(model, TINY, images(), images(), PLAIN).fit([FROZEN])
     after = backbone_state(model)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -39,18 +41,21 @@ def test_batchnorm_in_train_mode_would_move_the_frozen_backbone(monkeypatch: pyt
     torch.manual_seed(0)
     model = build_model("simple_resnet", 3)
     before = backbone_state(model)
-    Trainer(model, TINY, images(), images(), batch_size=8).fit([FROZEN])
-    assert any(not torch.equal(before[name], tensor) for name, tensor in backbone_state(model).items() if "running" in name)
+    Trainer(model, TINY, images(), images(), PLAIN).fit([FROZEN])
+    assert any(
+        not torch.equal(before[name], tensor) for name, tensor in backbone_state(model).items() if "running" in name
+    )
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "statistics_move", "affine_learns"), [("frozen", False, False), ("affine", False, True), ("full", True, True)]
+    ("batch_norm", "statistics_move", "affine_learns"),
+    [("frozen", False, False), ("affine", False, True), ("full", True, True)],
 )
 def test_unfrozen_blocks_treat_batchnorm_as_asked(batch_norm: str, statistics_move: bool, affine_learns: bool) -> None:
     torch.manual_seed(0)
     model = build_model("simple_resnet", 3)
     before = backbone_state(model)
-    Trainer(model, TINY, images(), images(), batch_size=8).fit([Phase("fine-tuned", 1, 1e-3, 1e-3, 1, batch_norm)])
+    Trainer(model, TINY, images(), images(), PLAIN).fit([Phase("fine-tuned", 1, 1e-3, 1e-3, 1, batch_norm)])
     moved = {name for name, tensor in backbone_state(model).items() if not torch.equal(before[name], tensor)}
     assert all(name.startswith("3.") for name in moved), "only the last block is unfrozen"
     assert any("running_mean" in name for name in moved) == statistics_move
@@ -64,7 +69,12 @@ def test_groups_have_their_own_rates_and_no_decay_on_norms_and_biases() -> None:
     phase = Phase("fine-tuned", 1, 1e-3, 1e-4, 2, "affine")
     set_trainable(model, phase)
     groups = parameter_groups(model, phase, weight_decay=0.05)
-    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.05), (1e-3, 0.0), (1e-4, 0.05), (1e-4, 0.0)]
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (1e-3, 0.05),
+        (1e-3, 0.0),
+        (1e-4, 0.05),
+        (1e-4, 0.0),
+    ]
     assert all(parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"])
     listed = sum(parameter.numel() for group in groups for parameter in group["params"])
     assert listed == sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -85,7 +95,10 @@ def test_the_last_layers_are_unfrozen_where_layers_are_asked_for() -> None:
     learning = [name for name, parameter in model.backbone.named_parameters() if parameter.requires_grad]
     assert learning == ["3.shortcut.0.weight", "3.shortcut.1.weight", "3.shortcut.1.bias"]
     set_train_mode(model, phase)
-    assert [name for name, module in model.backbone.named_modules() if module.training and name] == ["3.shortcut.0", "3.shortcut.1"]
+    assert [name for name, module in model.backbone.named_modules() if module.training and name] == [
+        "3.shortcut.0",
+        "3.shortcut.1",
+    ]
 
 
 def test_all_of_a_transformer_learns_its_class_token_too() -> None:

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from training.loop.pretrained import WeightsError, load_backbone, published
-from vision.architectures import build_model
 from vision.architectures.backbones import published_weights
+from vision.architectures.registry import build_model
 
 
 def backbone_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -22,7 +22,9 @@ def test_a_backbone_is_filled_and_the_head_left_alone(tmp_path: Path) -> None:
     head = target.head[-1].weight.clone()
     save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / "w.safetensors")
     load_backbone(target, "simple_resnet", str(tmp_path / "w.safetensors"))
-    assert all(torch.equal(tensor, target.backbone.state_dict()[name]) for name, tensor in source.backbone.state_dict().items())
+    assert all(
+        torch.equal(tensor, target.backbone.state_dict()[name]) for name, tensor in source.backbone.state_dict().items()
+    )
     assert torch.equal(head, target.head[-1].weight)
 
 
@@ -53,7 +55,9 @@ def test_torchvision_names_of_the_shared_backbone_fit(shared: Path) -> None:
     before = backbone_state(model)
     load_backbone(model, "mobilenet_v2", str(file))
     assert all(
-        not torch.equal(before[name], tensor) for name, tensor in model.backbone.state_dict().items() if name.endswith("running_mean")
+        not torch.equal(before[name], tensor)
+        for name, tensor in model.backbone.state_dict().items()
+        if name.endswith("running_mean")
     )
 
 
@@ -67,7 +71,9 @@ def test_a_file_in_torchvisions_names_fits(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in model.backbone.state_dict().items())
 
 
-def test_published_weights_are_loaded_from_the_cache_as_tensors_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_weights_are_loaded_from_the_cache_as_tensors_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that is already there is not fetched; here one is put there with torchvision's name."""
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     url = published_weights("resnet18", "IMAGENET1K_V1").url
@@ -83,7 +89,9 @@ def test_published_weights_are_loaded_from_the_cache_as_tensors_only(tmp_path: P
         load_backbone(model, "resnet18", "IMAGENET1K_V1")
 
 
-def test_without_a_network_the_file_to_fetch_and_its_place_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_file_to_fetch_and_its_place_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no route to host")
 

@@ -13,11 +13,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 
 SETTINGS = [
     *("--arch", "simple_resnet", "--augmentation", "photos+erasing", "--batch-size", "4", "--checkpoint-steps", "3"),
-    *("--epochs-frozen", "3", "--epochs-finetuned", "3", "--unfreeze-blocks", "2", "--batch-norm", "full", "--ema-decay", "0.9"),
+    *(
+        "--epochs-frozen",
+        "3",
+        "--epochs-finetuned",
+        "3",
+        "--unfreeze-blocks",
+        "2",
+        "--batch-norm",
+        "full",
+        "--ema-decay",
+        "0.9",
+    ),
     *("--learning-rate", "0.01", "--val-share", "0.2", "--test-share", "0.2", "--seed", "3"),
 ]
 
@@ -33,7 +44,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(folder / "photos" / category / f"{index}.png")
     torch.manual_seed(5)
     state = build_model("simple_resnet", 2).backbone.state_dict()
-    save_file({f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors")
+    save_file(
+        {f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors"
+    )
     return folder
 
 
@@ -43,7 +56,12 @@ def train(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     # One thread: a hundred tiny steps are not worth two.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *weights, *SETTINGS, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=environment
+        [*command, *weights, *SETTINGS, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+        env=environment,
     )
 
 

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from training.loop.callbacks.model_checkpoint import LAST
 from training.loop.checkpoint import save_checkpoint
-from training.loop.run_folder import RunError, open_run
+from training.loop.run_folder import LAST, RunError, open_run
 
 IDENTITY = {"arch": "lenet5", "seed": 0, "data": "abc", "preprocessing": {"mean": (0.5,)}}
 

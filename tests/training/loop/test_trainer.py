@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from training.data.augmentation import Augmentation, augmentation
-from training.data.folder import ImageSet
+from training.data.augmentation import Augmentation
+from training.data.images import ImageSet
 from training.loop.callbacks import (
     Callback,
     EarlyStopping,
@@ -21,15 +21,17 @@ from training.loop.callbacks import (
     TrainingDiverged,
     WarmupCosine,
 )
-from training.loop.callbacks.model_checkpoint import BEST, LAST
 from training.loop.checkpoint import load_checkpoint, save_checkpoint
+from training.loop.config import LoopConfig
 from training.loop.finetuning import Phase
+from training.loop.run_folder import BEST, LAST
 from training.loop.sampling import class_weights, epoch_steps
 from training.loop.trainer import Trainer
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 from vision.preprocessing import Preprocessing
 
 TINY = Preprocessing.minus_one_one(8, channels=1)
+PLAIN = LoopConfig(batch_size=8, augmentation="none")
 PHASES = [Phase("frozen", 3, 1e-2, 0.0, 0, "frozen"), Phase("fine-tuned", 3, 1e-3, 1e-3, 2, "affine")]
 
 
@@ -47,8 +49,8 @@ def trainer(folder: Path, *extra: Callback, every_steps: int = 0, **settings: An
     torch.manual_seed(0)
     model = build_model("simple_resnet", 2, widths=(4, 8, 8))
     callbacks = [EarlyStopping(patience=5), ReduceLROnPlateau(patience=1), *extra, ModelCheckpoint(folder, every_steps)]
-    chosen = {"batch_size": 8, "augmentation": augmentation("characters"), "seed": 7} | settings
-    return Trainer(model, TINY, stripes(40, 0), stripes(16, 1), callbacks, **chosen)
+    config = LoopConfig(**{"batch_size": 8, "augmentation": "characters", "seed": 7} | settings)
+    return Trainer(model, TINY, stripes(40, 0), stripes(16, 1), config, callbacks)
 
 
 class StopAt(Callback):
@@ -66,18 +68,22 @@ def weights_of(run: Trainer) -> dict[str, torch.Tensor]:
     return run.model.state_dict()
 
 
-@pytest.mark.parametrize("killed_in", [(0, 1), (0, 2), (1, 0), (1, 2)], ids=["frozen", "last frozen", "boundary", "fine-tuned"])
+@pytest.mark.parametrize(
+    "killed_in", [(0, 1), (0, 2), (1, 0), (1, 2)], ids=["frozen", "last frozen", "boundary", "fine-tuned"]
+)
 @pytest.mark.parametrize(
     "settings",
     [
         {},
         {"every_steps": 3, "ema_decay": 0.9, "clip_norm": 1.0, "accumulate": 2},
-        {"every_steps": 1, "optimizer": "sgd", "balance": "sampler", "augmentation": augmentation("trivialaugment+erasing+mixup")},
+        {"every_steps": 1, "optimizer": "sgd", "balance": "sampler", "augmentation": "trivialaugment+erasing+mixup"},
         {"optimizer": "adam", "balance": "loss", "precision": "bfloat16", "label_smoothing": 0.1},
     ],
     ids=["plain", "ema", "sgd", "adam"],
 )
-def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path: Path, killed_in: tuple[int, int], settings: dict) -> None:
+def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(
+    tmp_path: Path, killed_in: tuple[int, int], settings: dict
+) -> None:
     whole = trainer(tmp_path / "whole", **settings)
     whole.fit(PHASES)
 
@@ -109,7 +115,9 @@ def test_a_checkpoint_within_an_epoch_saves_the_steps_before_it(tmp_path: Path) 
 
 def test_pieces_of_a_step_add_up_to_the_step(tmp_path: Path) -> None:
     """Without BatchNorm in train mode and without anything drawn, cutting a step into pieces changes rounding only."""
-    whole, pieces = (trainer(tmp_path, augmentation=None, accumulate=count, weight_decay=0.0, optimizer="sgd") for count in (1, 3))
+    whole, pieces = (
+        trainer(tmp_path, augmentation="none", accumulate=count, weight_decay=0.0, optimizer="sgd") for count in (1, 3)
+    )
     for run in (whole, pieces):
         run.model.head[0].p = 0.0
         run.fit([Phase("frozen", 2, 1e-2, 0.0, 0, "frozen")])
@@ -187,8 +195,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_checkpoint(tmp_pat
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(tmp_path: Path) -> None:
-    runs = [trainer(tmp_path / str(index)) for index in range(3)]
-    runs[2].seed = 8
+    runs = [trainer(tmp_path / str(index), seed=seed) for index, seed in enumerate((7, 7, 8))]
     for run in runs:
         run.fit(PHASES)
     assert runs[0].history == runs[1].history
@@ -242,7 +249,7 @@ class Scripted(Callback):
 def scripted(losses: list[float], *callbacks: Callback) -> tuple[Trainer, Scripted]:
     script = Scripted(losses)
     model = build_model("simple_resnet", 2, widths=(4, 8, 8))
-    return Trainer(model, TINY, stripes(8, 0), stripes(8, 1), [script, *callbacks], batch_size=8), script
+    return Trainer(model, TINY, stripes(8, 0), stripes(8, 1), PLAIN, [script, *callbacks]), script
 
 
 def test_early_stopping_waits_its_patience_and_goes_back_to_the_best_epoch() -> None:

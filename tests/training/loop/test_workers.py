@@ -18,13 +18,34 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from training.loop.workers import ALONE, Workers
-from vision.architectures import build_model
+from vision.architectures.registry import build_model
 
 # Nothing is drawn by a process for its own images (no augmentation, no dropout in a frozen backbone's linear head), so that
 # one and two processes see the same.
 SETTINGS = [
-    *("--arch", "simple_resnet", "--augmentation", "none", "--batch-size", "6", "--no-cache-features", "--val-share", "0.2"),
-    *("--epochs-frozen", "2", "--epochs-finetuned", "2", "--test-share", "0.2", "--learning-rate", "0.01", "--batch-norm", "affine"),
+    *(
+        "--arch",
+        "simple_resnet",
+        "--augmentation",
+        "none",
+        "--batch-size",
+        "6",
+        "--no-cache-features",
+        "--val-share",
+        "0.2",
+    ),
+    *(
+        "--epochs-frozen",
+        "2",
+        "--epochs-finetuned",
+        "2",
+        "--test-share",
+        "0.2",
+        "--learning-rate",
+        "0.01",
+        "--batch-norm",
+        "affine",
+    ),
 ]
 RECIPE = "[config]\narch_arguments = { dropout = 0.0 }\n"
 
@@ -39,7 +60,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(folder / "photos" / category / f"{index}.png")
     torch.manual_seed(5)
     state = build_model("simple_resnet", 2).backbone.state_dict()
-    save_file({f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors")
+    save_file(
+        {f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors"
+    )
     (folder / "linear.toml").write_text(RECIPE)
     return folder
 
@@ -52,9 +75,19 @@ def cluster() -> Iterator[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.2", 0))
         address = f"127.0.0.2:{free.getsockname()[1]}"
-    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--object-store-memory=83886080"]
+    ray = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--block",
+        "--num-cpus=1",
+        "--object-store-memory=83886080",
+    ]
     # Ray's sockets lie below its folder, and the path of a socket has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, ExitStack() as waiting, ExitStack() as ending:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as waiting,
+        ExitStack() as ending,
+    ):
         head = ["--node-ip-address=127.0.0.2", "--head", f"--port={address.split(':')[1]}", "--include-dashboard=false"]
         second = ["--node-ip-address=127.0.0.3", f"--address={address}"]
         for name, options in (("head", [*head, f"--temp-dir={folder}"]), ("second", second)):
@@ -75,7 +108,9 @@ def train(data: Path, out: Path, *more: str, **variables: str) -> subprocess.Com
     command = [sys.executable, "-m", "training", "train", str(data / "photos"), "--out", str(out), *SETTINGS]
     start = ["--weights", str(data / "backbone.safetensors"), "--recipe", str(data / "linear.toml")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    return subprocess.run([*command, *start, *more], capture_output=True, text=True, timeout=300, env=environment, check=False)
+    return subprocess.run(
+        [*command, *start, *more], capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
 
 
 @pytest.mark.slow
@@ -95,14 +130,18 @@ def test_two_processes_learn_what_one_learns(data: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_two_nodes_of_a_running_cluster_learn_what_one_process_learns(data: Path, cluster: dict[str, str], tmp_path: Path) -> None:
+def test_two_nodes_of_a_running_cluster_learn_what_one_process_learns(
+    data: Path, cluster: dict[str, str], tmp_path: Path
+) -> None:
     alone = train(data, tmp_path / "alone" / "models" / "light")
     assert alone.returncode == 0, alone.stderr
     weights = os.path.relpath(data / "backbone.safetensors")  # the nodes stand in another folder
     out = tmp_path / "joined" / "models" / "light"
     joined = train(data, out, "--workers", "2", "--cluster", cluster["ADDRESS"], "--weights", weights, **cluster)
     assert joined.returncode == 0, joined.stdout + joined.stderr
-    expected, got = (load_file(tmp_path / name / "models" / "light" / "1" / "model.safetensors") for name in ("alone", "joined"))
+    expected, got = (
+        load_file(tmp_path / name / "models" / "light" / "1" / "model.safetensors") for name in ("alone", "joined")
+    )
     for name, tensor in expected.items():
         assert torch.allclose(tensor, got[name], atol=2e-4), name
     assert not list((tmp_path / "joined" / "runs" / "light" / "1").glob("ray-*")), "Ray's own results are gone"
@@ -123,7 +162,16 @@ def test_no_cluster_there_is_said_at_once(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_refusal_in_a_process_is_one_line_here(data: Path, tmp_path: Path) -> None:
     finished = train(
-        data, tmp_path / "models" / "light", "--workers", "2", "--learning-rate", "1", "--optimizer", "sgd", "--clip-norm", "1000"
+        data,
+        tmp_path / "models" / "light",
+        "--workers",
+        "2",
+        "--learning-rate",
+        "1",
+        "--optimizer",
+        "sgd",
+        "--clip-norm",
+        "1000",
     )
     assert finished.returncode in (0, 2), finished.stderr
     broken = train(data, tmp_path / "models" / "other", "--workers", "2", "--weights", str(data / "photos"))

@@ -8,41 +8,93 @@
       on_phase_end                       also when the phase was stopped early
     on_train_end
 
-Callbacks run in the order in which they are given. They may read everything of the trainer, set `trainer.should_stop` and
-change the learning rate. `state_dict` is written to every checkpoint, so it must say all that a resumed run needs.
+Callbacks run in the order in which they are given. They see a run as `TrainingState`: they may read it, set `should_stop` and
+change the optimizer's learning rates. `state_dict` is written to every checkpoint, so it must hold all that a resumed run needs.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sized
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+import torch
+
+from training.loop.finetuning import Phase
+from vision.architectures.classifier import Classifier
 
 Logs = dict[str, float]
+
+
+class TrainingState(Protocol):
+    """What callbacks see of a run; `training.loop.trainer.Trainer` is one.
+
+    Attributes:
+        train: the training images.
+        epoch: epochs of this phase that are done.
+        steps_done: steps of this epoch that are done.
+        loss_sum: sum of the epoch's mean losses so far, each times its step's images.
+        should_stop: set it to end the phase after this epoch.
+        history: the logs of every epoch so far, each with its phase's name.
+        seconds: the duration of each of those epochs.
+        model: the network that is trained.
+        optimizer: of this phase; each group has `lr` and, for schedules, `full_lr`.
+    """
+
+    epoch: int
+    steps_done: int
+    loss_sum: torch.Tensor
+    should_stop: bool
+    history: list[dict[str, Any]]
+    seconds: list[float]
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def train(self) -> Sized:
+        """The training images."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that runs now."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one epoch of this phase."""
+        ...
+
+    @property
+    def evaluated(self) -> Classifier:
+        """The network that is evaluated and kept."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        ...
 
 
 class Callback:
     """The base: every hook is a no-op."""
 
-    def on_train_begin(self, trainer: "Trainer") -> None:
+    def on_train_begin(self, run: TrainingState) -> None:
         """Once, before the first phase, or before the phase that is resumed."""
 
-    def on_phase_begin(self, trainer: "Trainer") -> None:
+    def on_phase_begin(self, run: TrainingState) -> None:
         """When a phase starts from its beginning; not when it is resumed."""
 
-    def on_epoch_begin(self, trainer: "Trainer") -> None:
+    def on_epoch_begin(self, run: TrainingState) -> None:
         """Before the first step of an epoch."""
 
-    def on_step_end(self, trainer: "Trainer") -> None:
+    def on_step_end(self, run: TrainingState) -> None:
         """After each optimizer step."""
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """After the epoch was evaluated on the validation images."""
 
-    def on_phase_end(self, trainer: "Trainer") -> None:
+    def on_phase_end(self, run: TrainingState) -> None:
         """After the last epoch of a phase, or where it was stopped."""
 
-    def on_train_end(self, trainer: "Trainer") -> None:
+    def on_train_end(self, run: TrainingState) -> None:
         """Once, after the last phase."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,7 +102,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Restores what `state_dict` gave."""
 
 
 class Monitor(Callback):
@@ -58,8 +110,8 @@ class Monitor(Callback):
 
     Args:
         monitor: a key of the epoch's logs.
-        mode: `min` where less is better, `max` where more is.
-        min_delta: how much better is better, at least 0.
+        mode: `min` if less is better, `max` if more is.
+        min_delta: smallest change that counts as an improvement, at least 0.
     """
 
     def __init__(self, monitor: str = "val_loss", mode: str = "min", min_delta: float = 0.0) -> None:
@@ -73,13 +125,15 @@ class Monitor(Callback):
         self.best: float | None = None
 
     def improved(self, logs: Logs) -> bool:
-        """Takes an epoch's value and keeps it where it is the best so far; NaN never is.
+        """Whether this epoch's value is the best so far; keeps it if so. NaN never is.
 
         Raises:
             KeyError: the value was not logged; the message lists what was.
         """
         if self.monitor not in logs:
-            raise KeyError(f"{type(self).__name__} monitors {self.monitor!r}; the epoch logged {', '.join(sorted(logs))}.")
+            raise KeyError(
+                f"{type(self).__name__} monitors {self.monitor!r}; the epoch logged {', '.join(sorted(logs))}."
+            )
         value = logs[self.monitor]
         if self.best is None:
             better = not math.isnan(value)
@@ -94,7 +148,7 @@ class Monitor(Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the best value back."""
+        """Restores the best value."""
         self.best = state["best"]
 
 
@@ -105,7 +159,7 @@ class Patience(Monitor):
         patience: epochs, at least 1.
         monitor: a key of the epoch's logs.
         mode: `min` or `max`.
-        min_delta: how much better is better.
+        min_delta: smallest change that counts as an improvement.
     """
 
     def __init__(self, patience: int, monitor: str, mode: str, min_delta: float) -> None:
@@ -115,21 +169,21 @@ class Patience(Monitor):
         self.patience = patience
         self.waited = 0
 
-    def on_phase_begin(self, trainer: "Trainer") -> None:
+    def on_phase_begin(self, run: TrainingState) -> None:
         """Starts waiting anew."""
         self.waited = 0
 
     def improved(self, logs: Logs) -> bool:
-        """As of `Monitor`, and counts the epochs without improvement in `waited`."""
+        """See `Monitor`; also counts the epochs without improvement in `waited`."""
         better = super().improved(logs)
         self.waited = 0 if better else self.waited + 1
         return better
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value and how long it is ago."""
+        """The best value and the epochs since then."""
         return super().state_dict() | {"waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes both back."""
+        """Restores what `state_dict` gave."""
         super().load_state_dict(state)
         self.waited = state["waited"]

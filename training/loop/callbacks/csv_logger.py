@@ -2,12 +2,8 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from training.loop.callbacks.base import Callback, Logs
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class CSVLogger(Callback):
@@ -20,11 +16,13 @@ class CSVLogger(Callback):
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """One row for each epoch so far."""
         staging = self.file.with_name(f".{self.file.name}")
         with staging.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, [*trainer.history[-1], "seconds"])
+            writer = csv.DictWriter(stream, [*run.history[-1], "seconds"])
             writer.writeheader()
-            writer.writerows(row | {"seconds": f"{took:.2f}"} for row, took in zip(trainer.history, trainer.seconds, strict=True))
+            writer.writerows(
+                row | {"seconds": f"{took:.2f}"} for row, took in zip(run.history, run.seconds, strict=True)
+            )
         staging.replace(self.file)

@@ -2,16 +2,10 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from training.loop.callbacks.base import Logs, Monitor
+from training.loop.callbacks.base import Logs, Monitor, TrainingState
 from training.loop.checkpoint import save_checkpoint
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
-
-LAST = "last.safetensors"
-BEST = "best.safetensors"
+from training.loop.run_folder import BEST, LAST
 
 
 class ModelCheckpoint(Monitor):
@@ -31,15 +25,15 @@ class ModelCheckpoint(Monitor):
         self.folder = folder
         self.every_steps = every_steps
 
-    def on_step_end(self, trainer: "Trainer") -> None:
+    def on_step_end(self, run: TrainingState) -> None:
         """Writes `last` within an epoch; its end is written with what the epoch gave."""
-        if self.every_steps and trainer.steps_done % self.every_steps == 0 and trainer.steps_done < trainer.steps_per_epoch:
-            save_checkpoint(self.folder / LAST, trainer.state_dict())
+        if self.every_steps and run.steps_done % self.every_steps == 0 and run.steps_done < run.steps_per_epoch:
+            save_checkpoint(self.folder / LAST, run.state_dict())
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """Writes `last`, and copies it where this epoch is the best."""
         better = self.improved(logs)
-        save_checkpoint(self.folder / LAST, trainer.state_dict())
+        save_checkpoint(self.folder / LAST, run.state_dict())
         if better:
             staging = self.folder / f".{BEST}"
             shutil.copyfile(self.folder / LAST, staging)

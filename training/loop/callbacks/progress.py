@@ -1,15 +1,10 @@
 """Shows a person how far training is: a bar on a terminal, a line an epoch elsewhere."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from training.loop.callbacks.base import Callback, Logs
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class Progress(Callback):
@@ -23,7 +18,7 @@ class Progress(Callback):
         self.console = console
         self.bar: Bar | None = None
 
-    def on_epoch_begin(self, trainer: "Trainer") -> None:
+    def on_epoch_begin(self, run: TrainingState) -> None:
         """Opens the phase's bar, where a person looks on."""
         if self.bar is None and self.console.is_terminal:
             columns = (
@@ -33,23 +28,23 @@ class Progress(Callback):
                 TimeRemainingColumn(),
             )
             self.bar = Bar(*columns, console=self.console, transient=True)
-            done = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
-            self.bar.add_task(trainer.phase.name, total=trainer.phase.epochs * trainer.steps_per_epoch, completed=done)
+            done = run.epoch * run.steps_per_epoch + run.steps_done
+            self.bar.add_task(run.phase.name, total=run.phase.epochs * run.steps_per_epoch, completed=done)
             self.bar.start()
 
-    def on_step_end(self, trainer: "Trainer") -> None:
+    def on_step_end(self, run: TrainingState) -> None:
         """One step further."""
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """The epoch's numbers."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        seconds = trainer.seconds[-1]
-        speed = f"{seconds:.1f} s  {len(trainer.train) / seconds:.0f} images/s"
-        self.console.print(f"{trainer.phase.name:>10} {trainer.epoch:3}/{trainer.phase.epochs}  {numbers}  {speed}")
+        seconds = run.seconds[-1]
+        speed = f"{seconds:.1f} s  {len(run.train) / seconds:.0f} images/s"
+        self.console.print(f"{run.phase.name:>10} {run.epoch:3}/{run.phase.epochs}  {numbers}  {speed}")
 
-    def on_phase_end(self, trainer: "Trainer") -> None:
+    def on_phase_end(self, run: TrainingState) -> None:
         """Closes the bar."""
         if self.bar is not None:
             self.bar.stop()

@@ -1,14 +1,10 @@
 """Shows a run to Prometheus, through node_exporter's textfile collector."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from training.loop.callbacks.base import Callback, Logs
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class PrometheusTextfile(Callback):
@@ -21,11 +17,11 @@ class PrometheusTextfile(Callback):
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """The phase is a label; `val_acc@1` becomes `val_acc_at_1`."""
         registry = CollectorRegistry()
-        numbers = logs | {"epoch": trainer.epoch, "epoch_seconds": trainer.seconds[-1]}
+        numbers = logs | {"epoch": run.epoch, "epoch_seconds": run.seconds[-1]}
         for name, value in numbers.items():
             metric = f"sightline_training_{name.replace('@', '_at_')}"
-            Gauge(metric, f"{name} of the last epoch.", ["phase"], registry=registry).labels(trainer.phase.name).set(value)
+            Gauge(metric, f"{name} of the last epoch.", ["phase"], registry=registry).labels(run.phase.name).set(value)
         write_to_textfile(str(self.file), registry)

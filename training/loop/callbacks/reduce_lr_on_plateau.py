@@ -1,11 +1,6 @@
-"""Lowers the learning rate when a phase stands still."""
+"""Lowers the learning rate when a phase stops improving."""
 
-from typing import TYPE_CHECKING
-
-from training.loop.callbacks.base import Logs, Patience
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Logs, Patience, TrainingState
 
 
 class ReduceLROnPlateau(Patience):
@@ -17,7 +12,7 @@ class ReduceLROnPlateau(Patience):
         min_lr: no group's rate is lowered below this.
         monitor: a key of the epoch's logs.
         mode: `min` or `max`.
-        min_delta: how much better is better; 1e-4, as in Keras, so that noise is no progress.
+        min_delta: smallest change that counts as an improvement; 1e-4, as in Keras, so that noise does not count.
     """
 
     def __init__(
@@ -35,14 +30,14 @@ class ReduceLROnPlateau(Patience):
         self.factor = factor
         self.min_lr = min_lr
 
-    def on_phase_begin(self, trainer: "Trainer") -> None:
+    def on_phase_begin(self, run: TrainingState) -> None:
         """Starts anew: another phase has another rate."""
-        super().on_phase_begin(trainer)
+        super().on_phase_begin(run)
         self.best = None
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
-        """Lowers the rates, which are part of the optimizer's state, when it has waited long enough."""
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
+        """Lowers the rates, which are part of the optimizer's state, after `patience` epochs without improvement."""
         if not self.improved(logs) and self.waited >= self.patience:
             self.waited = 0
-            for group in trainer.optimizer.param_groups:
+            for group in run.optimizer.param_groups:
                 group["lr"] = max(min(group["lr"], self.min_lr), group["lr"] * self.factor)

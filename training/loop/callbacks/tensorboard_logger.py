@@ -1,12 +1,9 @@
 """Shows a run in TensorBoard."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from training.loop.callbacks.base import Callback, Logs
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class TensorBoardLogger(Callback):
@@ -20,18 +17,18 @@ class TensorBoardLogger(Callback):
         self.folder = folder
         self._writer: Any = None
 
-    def on_train_begin(self, trainer: "Trainer") -> None:
+    def on_train_begin(self, run: TrainingState) -> None:
         """Opens an event file."""
         from torch.utils.tensorboard.writer import SummaryWriter  # takes a second to import
 
-        self._writer = SummaryWriter(str(self.folder), purge_step=len(trainer.history) + 1)
+        self._writer = SummaryWriter(str(self.folder), purge_step=len(run.history) + 1)
 
-    def on_epoch_end(self, trainer: "Trainer", logs: Logs) -> None:
+    def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
         """The epoch's numbers."""
         for name, value in logs.items():
-            self._writer.add_scalar(name, value, len(trainer.history))
+            self._writer.add_scalar(name, value, len(run.history))
         self._writer.flush()
 
-    def on_train_end(self, trainer: "Trainer") -> None:
+    def on_train_end(self, run: TrainingState) -> None:
         """Closes the event file."""
         self._writer.close()

@@ -1,12 +1,8 @@
 """A learning rate that rises in a straight line and falls along half a cosine, within each phase."""
 
 import math
-from typing import TYPE_CHECKING
 
-from training.loop.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.callbacks.base import Callback, TrainingState
 
 
 class WarmupCosine(Callback):
@@ -23,13 +19,13 @@ class WarmupCosine(Callback):
         self.warmup = warmup
         self.final = final
 
-    def on_epoch_begin(self, trainer: "Trainer") -> None:
+    def on_epoch_begin(self, run: TrainingState) -> None:
         """For the first step of the epoch, or the one that is resumed."""
-        self._set(trainer)
+        self._set(run)
 
-    def on_step_end(self, trainer: "Trainer") -> None:
+    def on_step_end(self, run: TrainingState) -> None:
         """For the next step."""
-        self._set(trainer)
+        self._set(run)
 
     def share(self, done: float) -> float:
         """The share of the full rate when this share of the phase's steps is done; both 0 to 1."""
@@ -38,8 +34,8 @@ class WarmupCosine(Callback):
         fallen = (done - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * fallen)) / 2
 
-    def _set(self, trainer: "Trainer") -> None:
-        steps = trainer.epoch * trainer.steps_per_epoch + trainer.steps_done
-        share = self.share(min(1.0, steps / (trainer.phase.epochs * trainer.steps_per_epoch)))
-        for group in trainer.optimizer.param_groups:
+    def _set(self, run: TrainingState) -> None:
+        steps = run.epoch * run.steps_per_epoch + run.steps_done
+        share = self.share(min(1.0, steps / (run.phase.epochs * run.steps_per_epoch)))
+        for group in run.optimizer.param_groups:
             group["lr"] = group["full_lr"] * share

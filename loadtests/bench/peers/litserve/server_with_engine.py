@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vision.bundle.store import load_bundle
-from vision.engines import load_engine
+from vision.engines.selection import load_engine
 from vision.image import DecodeLimits, Pixels, decode
 from vision.prediction import probabilities, top_k
 
@@ -28,7 +28,9 @@ class ImageClassifier(litserve.LitAPI):
 
     def decode_request(self, request: dict[str, str]) -> Pixels:
         """JSON → (224, 224, 3)."""
-        return self.bundle.manifest.preprocessing.apply(decode(base64.b64decode(request["image"]), DecodeLimits()))
+        return self.bundle.manifest.preprocessing.apply(
+            decode(base64.b64decode(request["image"]), DecodeLimits()).pixels
+        )
 
     def batch(self, inputs: list[Pixels]) -> Pixels:
         """→ (N, 224, 224, 3)."""

@@ -29,4 +29,6 @@ class ImageClassifier(MLModel):
             scores, indices = self.network(pixels).softmax(-1).topk(5)
         labels = StringCodec.encode_output("labels", [self.labels[index] for index in indices.flatten().tolist()])
         labels.shape = [len(images), 5]
-        return InferenceResponse(model_name=self.name, outputs=[labels, NumpyCodec.encode_output("scores", scores.numpy())])
+        return InferenceResponse(
+            model_name=self.name, outputs=[labels, NumpyCodec.encode_output("scores", scores.numpy())]
+        )

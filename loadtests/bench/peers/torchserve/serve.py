@@ -30,10 +30,22 @@ def main(port: int) -> None:
         source = (HERE / "model.py").read_text()
         start = source.index(f"class {other}")
         end = source.find("\nclass ", start)
-        wrapper.write_text(source[:start] + (source[end:] if end > 0 else ""))  # the handler wants one class in the file
+        wrapper.write_text(
+            source[:start] + (source[end:] if end > 0 else "")
+        )  # the handler wants one class in the file
         assert kept in wrapper.read_text()  # noqa: S101
-        (folder / "index_to_name.json").write_text(json.dumps({str(index): label for index, label in enumerate(labels)}))
-        archive = [str(BIN / "torch-model-archiver"), "--model-name", "network", "--version", "1.0", "--handler", "image_classifier"]
+        (folder / "index_to_name.json").write_text(
+            json.dumps({str(index): label for index, label in enumerate(labels)})
+        )
+        archive = [
+            str(BIN / "torch-model-archiver"),
+            "--model-name",
+            "network",
+            "--version",
+            "1.0",
+            "--handler",
+            "image_classifier",
+        ]
         parts = ["--model-file", str(wrapper), "--serialized-file", str(folder / "network.pth")]
         extra = ["--extra-files", str(folder / "index_to_name.json"), "--export-path", name]
         subprocess.run([*archive, *parts, *extra], check=True)
@@ -61,7 +73,9 @@ def main(port: int) -> None:
         (folder / "config.properties").write_text("".join(f"{key}={value}\n" for key, value in config.items()))
         command = [str(BIN / "torchserve"), "--start", "--foreground", "--disable-token-auth", "--ncs"]
         environment = os.environ | {"LOG_LOCATION": name, "METRICS_LOCATION": name}
-        subprocess.run([*command, "--ts-config", str(folder / "config.properties")], check=False, env=environment, cwd=name)
+        subprocess.run(
+            [*command, "--ts-config", str(folder / "config.properties")], check=False, env=environment, cwd=name
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""What the OpenAPI document says beyond what FastAPI derives from the code."""
+
+from typing import Any
+
+from service.errors import PROBLEMS
+from service.http.problems import problem
+from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K, ClassifyRequest
+
+_REQUEST_ID = "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "description": "The bytes decide: a body that begins like an image is an image, whatever its Content-Type says.",
+    "content": {
+        **{f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp", "gif", "bmp")},
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "top_k": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
+                },
+                "required": ["image"],
+            }
+        },
+        "application/json": {"schema": ClassifyRequest.model_json_schema()},
+    },
+}
+TOP_K_PARAMETER: dict[str, Any] = {
+    "name": "top_k",
+    "in": "query",
+    "description": "Number of labels for each image.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K},
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For each status, the problems that it can mean, each with an example."""
+    return {status: _problem_response(status) for status in statuses}
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    examples = {
+        code: {"value": problem(code, kind.title + ".", _REQUEST_ID).model_dump()}
+        for code, kind in PROBLEMS.items()
+        if kind.status == status
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": " · ".join(PROBLEMS[code].title for code in examples),
+        "content": {"application/problem+json": {"schema": schema, "examples": examples}},
+    }

@@ -1,0 +1,70 @@
+"""TCP ports of this machine: which are free, and whether the service may listen on the ones it was given."""
+
+import contextlib
+import random
+import socket
+
+from vision.errors import SightlineError
+
+# Below the range from which the system takes ports for outgoing connections: one of those may be taken in the seconds until
+# HAProxy binds it. And below 30000, where Ray's replicas begin to listen.
+_PORTS = range(20_000, 30_000)
+
+
+class PortTaken(SightlineError):
+    """Another process listens on the port."""
+
+    code = "port_taken"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens now, on any interface; each differs from the others.
+
+    Args:
+        count: 1 to 1,000.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            break
+        if _is_free("", port):
+            found.append(port)
+    return found
+
+
+def can_listen(host: str, port: int) -> bool:
+    """Whether this process could listen on the port now."""
+    try:
+        check_port(host, port, "")
+    except PortTaken:
+        return False
+    return True
+
+
+def check_port(host: str, port: int, remedy: str) -> None:
+    """Checks that this process can listen on a port.
+
+    Args:
+        host: an IPv4 or IPv6 address of this machine.
+        port: 1 to 65,535.
+        remedy: how to choose another port; ends the message.
+
+    Raises:
+        PortTaken: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            message = f"The service cannot listen on port {port} of {host} ({error.strerror}). Stop the program that uses it, or {remedy}."
+            raise PortTaken(message) from error
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind((host, port))
+        return True
+    return False

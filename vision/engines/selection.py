@@ -1,0 +1,98 @@
+"""Picks the engine for a bundle and proves it. Nobody else names an engine class.
+
+Importing this imports neither torch nor OpenVINO.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from vision.bundle.manifest import OPENVINO_FILE
+from vision.bundle.store import Bundle
+from vision.engines.engine import ServingEngine
+from vision.errors import EngineUnavailable, GoldenMismatch, ImageError
+from vision.hardware import count_gpus, has_torch
+from vision.image import DecodeLimits, decode
+from vision.prediction import probabilities
+
+EngineName = Literal["auto", "openvino", "torch"]
+
+
+def load_engine(
+    bundle: Bundle, name: EngineName, threads: int, limits: DecodeLimits, streams: int = 1
+) -> ServingEngine:
+    """The fastest engine that reproduces the bundle's golden samples here.
+
+    Args:
+        bundle: verified.
+        name: `auto` takes a GPU through torch where there is one, else OpenVINO where the bundle brings it, else torch.
+        threads: CPU threads for all inferences together, at least 1.
+        limits: for decoding the golden samples.
+        streams: how many inferences run at a time, 1 to `threads`; one more waits for its turn.
+
+    Raises:
+        EngineUnavailable: the engine asked for cannot run this bundle.
+        GoldenMismatch: no precision of the engine reproduces the golden samples.
+    """
+    failures = []
+    for engine in _candidates(bundle, name, threads, streams):
+        difference = golden_difference(bundle, engine, limits)
+        if difference is None:
+            return engine
+        failures.append(f"{engine.description}: {difference}")
+    raise GoldenMismatch(str(bundle.path), "no engine reproduces the golden samples: " + "; ".join(failures) + ".")
+
+
+def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:
+    """What is wrong with the engine's answers to the golden samples, or None where they are right."""
+    try:
+        logits = engine.infer_prepared([engine.prepare(decode(image, limits).pixels) for image in bundle.golden.images])
+    except ImageError as error:
+        return f"a golden image cannot be decoded: {error}"
+    except RuntimeError as error:  # torch's and OpenVINO's way to say that the shapes do not fit
+        return f"the network does not take an input of shape {bundle.manifest.preprocessing.shape}: {error}"
+    return bundle.golden_difference(probabilities(logits, bundle.manifest.temperature), engine.description)
+
+
+def warm(engine: ServingEngine, shape: tuple[int, int, int], max_batch_size: int) -> None:
+    """Runs a batch of each power of two, so that no request pays for a first run. `shape` is (H, W, C)."""
+    for power in range(max_batch_size.bit_length()):
+        engine.warm(np.zeros((2**power, *shape), dtype=np.uint8))
+
+
+def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) -> Iterable[ServingEngine]:
+    has_openvino = OPENVINO_FILE in bundle.manifest.files
+    if name == "openvino" and not has_openvino:
+        raise EngineUnavailable(
+            f"{bundle.path} brings no {OPENVINO_FILE}; train it again, or use SIGHTLINE_ENGINE=torch."
+        )
+    if name != "openvino" and _cuda_works():
+        from vision.engines.cuda_engine import PRECISIONS, CudaEngine
+
+        for reduced in PRECISIONS:
+            yield CudaEngine(bundle, reduced)
+    elif name == "openvino" or (name == "auto" and has_openvino):
+        from vision.engines.openvino_engine import OpenVinoEngine, serving_precisions
+
+        for precision in serving_precisions(bundle):
+            measured = bundle.manifest.parity.get(f"openvino-{precision}")
+            if measured is None or measured.passed:
+                yield OpenVinoEngine(bundle, precision, threads, streams)
+    else:
+        if not has_torch():
+            raise EngineUnavailable(
+                f"{bundle.path} is to be served by torch, which is not installed here; take an image that holds it."
+            )
+        from vision.engines.torch_engine import TorchEngine
+
+        yield TorchEngine(bundle, max(1, threads // streams))
+
+
+def _cuda_works() -> bool:
+    """Whether there is a GPU, and a torch that can use it."""
+    if not count_gpus():
+        return False
+    from vision.engines.cuda_engine import works
+
+    return works()
