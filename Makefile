@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
-INSTALLED := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 OUT ?= models/$(notdir $(patsubst %/,%,$(DATA)))
+# What .venv holds: enough to serve, or everything.
+SERVICE := $(VENV)/.service
+INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve train demo test check compose-test loadtest capacity bench docs lock clean
@@ -15,27 +17,38 @@ OUT ?= models/$(notdir $(patsubst %/,%,$(DATA)))
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-install: $(INSTALLED) ## make .venv with exactly what requirements.lock says
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || { \
+		echo "$(PYTHON) is Python $$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none); 3.11 to 3.14 is needed."; \
+		echo "Install one of them and name it, e.g. PYTHON=python3.14 make serve."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: its module venv or ensurepip is missing."; \
+		echo "On Debian and Ubuntu: sudo apt install python3-venv. Then run the same command again."; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement deploy/uv.lock
 
-$(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed. Name another with PYTHON=python3.12 make install."; exit 2; }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@test -x $(UV) || $(VENV)/bin/pip install --quiet --disable-pip-version-check uv
-	@echo "Installing what requirements.lock lists into $(VENV)…"
-	@$(UV) pip sync --require-hashes --compile-bytecode requirements.lock
-	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+$(SERVICE): deploy/requirements.lock pyproject.toml | $(UV)
+	@echo "Installing what the service needs into $(VENV)…"
+	@$(UV) pip install --quiet --require-hashes --compile-bytecode --requirement deploy/requirements.lock
 	@touch $@
 
-serve: $(INSTALLED) ## serve the newest model on HOST:PORT; without any, make the demo model first
-	@test -n "$$(ls models 2>/dev/null)" || $(PY) -m training demo
-	@exec env SIGHTLINE_HOST=$(HOST) SIGHTLINE_PORT=$(PORT) $(PY) -m service run --die-with-parent
+$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+	@echo "Installing everything that requirements.lock lists into $(VENV)…"
+	@$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(SERVICE) $@
 
-demo: $(INSTALLED) ## train the demo model again and print its table
-	@$(PY) -m training demo
+install: $(INSTALLED) ## make .venv with exactly what requirements.lock says
+
+serve: $(SERVICE) ## serve the newest model on HOST:PORT; the shipped demo if models/ is empty
+	@exec env SIGHTLINE_HOST=$(HOST) SIGHTLINE_PORT=$(PORT) $(PY) -m service serve --die-with-parent
 
 train: $(INSTALLED) ## train on a folder of labelled images: make train DATA=photos [OUT=models/photos] [ARGS="--arch …"]
 	@test -n "$(DATA)" || { echo "Say which folder: make train DATA=photos"; exit 2; }
 	@$(PY) -m training train "$(DATA)" --out "$(OUT)" $(ARGS)
+
+demo: $(INSTALLED) ## train the demo model again and print its table
+	@$(PY) -m training demo
 
 test: $(INSTALLED) ## run every test that this machine can run
 	@$(PY) -m pytest
@@ -49,23 +62,23 @@ check: $(INSTALLED) ## everything that CI checks: style, types, architecture, te
 compose-test: $(INSTALLED) ## bring docker-compose.yml up and test it; needs a Docker engine with compose
 	@$(PY) -m pytest -rs tests/deploy/test_compose.py
 
-loadtest: $(INSTALLED) ## locust without its page: make loadtest [ARGS="--url http://… --shape spike"]; results in loadtests/results
+loadtest: $(INSTALLED) ## run locust without its page: make loadtest [ARGS="--url http://… --shape spike"]
 	@$(PY) -m loadtests.headless $(ARGS)
 
-capacity: $(INSTALLED) ## the highest rate that is borne with p99 within 250 ms; takes half an hour: make capacity [ARGS="--p99-ms 100"]
+capacity: $(INSTALLED) ## find the highest rate sustained with p99 within 250 ms; takes 20 minutes [ARGS="--p99-ms 100"]
 	@$(PY) -m loadtests.bench.capacity $(ARGS)
 
-bench: $(INSTALLED) ## measure Sightline beside its peers and the ceiling of this machine; needs wrk and java, takes an hour
+bench: $(INSTALLED) ## measure Sightline beside its peers and the bare loop; needs wrk and java, takes over an hour
 	@$(PY) -m loadtests.bench.bench $(ARGS)
 
 docs: $(INSTALLED) ## write the pages under docs/ that follow from the code
 	@$(PY) docs/generate.py
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
-lock: $(INSTALLED) ## compile every requirements.in into its hashed lock; the images' are parts of the first
-	@$(LOCK) requirements.in -o requirements.lock
-	@$(LOCK) --constraint requirements.lock deploy/requirements.in -o deploy/requirements.lock
-	@$(LOCK) --constraint requirements.lock deploy/torch.in -o deploy/torch.lock
+lock: $(INSTALLED) ## compile pyproject.toml into the hashed locks; those of the images are parts of the first
+	@$(LOCK) pyproject.toml --all-extras --group dev -o requirements.lock
+	@$(LOCK) --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
+	@$(LOCK) --constraint requirements.lock pyproject.toml --extra gpu -o deploy/gpu.lock
 	@$(LOCK) --constraint requirements.lock loadtests/requirements.in -o loadtests/requirements.lock
 	@echo uv | $(LOCK) - -o deploy/uv.lock
 
