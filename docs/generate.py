@@ -22,7 +22,6 @@ _TREE = {
     "page.png": "picture: the web page",
     "report.png": "picture: the beginning of a training report",
     "capacity.png": "picture: latency and batch size against the offered load",
-    "dashboard.png": "picture: the overview dashboard",
     "glyphs.safetensors": "the pretrained backbone of the demo",
     "model-settings.json": "what MLServer is told of the network",
     "dashboards.json": "a Grafana dashboard, written by `python -m deploy.grafana.dashboards`",

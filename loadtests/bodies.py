@@ -32,7 +32,7 @@ class Body:
     statuses: frozenset[int] = _OK
 
 
-def photos(folder: Path | None) -> list[Body]:
+def good(folder: Path | None) -> list[Body]:
     """Images that must be answered.
 
     Args:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtests.bench.bench import ROOT, default_photos
-from loadtests.bench.capacity import RESULTS
+from loadtests.bench.machine import RESULTS, ROOT
 from loadtests.bench.sightline import running
 
 
@@ -25,7 +24,7 @@ def main() -> int:
         "--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)"
     )
     parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parsed, others = parser.parse_known_args()
     RESULTS.mkdir(exist_ok=True)
     with _address(parsed) as address:

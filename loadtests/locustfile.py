@@ -27,7 +27,7 @@ _photos: list[bodies.Body] = []
 _broken = bodies.broken()
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: LocustArgumentParser, **_: Any) -> None:
     """What locust's web page and command line ask for, besides its own."""
     parser.add_argument(
@@ -46,16 +46,16 @@ def add_options(parser: LocustArgumentParser, **_: Any) -> None:
     parser.add_argument("--min-rate", type=float, default=0.0, help="classified requests a second, at least; 0 is none")
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def prepare(environment: Environment, **_: Any) -> None:
     """Reads or renders the photos, once."""
     if environment.parsed_options is None or isinstance(environment.runner, MasterRunner):
         return
     folder = environment.parsed_options.photos
-    _photos.extend(bodies.photos(Path(folder) if folder else None))
+    _photos.extend(bodies.good(Path(folder) if folder else None))
 
 
-class ClassifyUser(FastHttpUser):  # type: ignore[misc]  # locust is not typed
+class ClassifyUser(FastHttpUser):
     """An application: posts photos one after another and checks what comes back."""
 
     weight = 18
@@ -78,7 +78,11 @@ class ClassifyUser(FastHttpUser):  # type: ignore[misc]  # locust is not typed
 
     def _classify(self, body: bytes, content_type: str) -> None:
         with self.client.post(
-            "/classify?top_k=3", data=body, headers={"content-type": content_type}, name=CLASSIFY, catch_response=True
+            "/classify?top_k=3",
+            data=body,  # type: ignore[arg-type]  # geventhttpclient takes bytes as well
+            headers={"content-type": content_type},
+            name=CLASSIFY,
+            catch_response=True,
         ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"{answer.status_code} {_code(answer)}")
@@ -86,7 +90,7 @@ class ClassifyUser(FastHttpUser):  # type: ignore[misc]  # locust is not typed
                 answer.failure("no prediction")
 
 
-class BrokenImageUser(FastHttpUser):  # type: ignore[misc]
+class BrokenImageUser(FastHttpUser):
     """Sends what is no photo, and expects to be told so."""
 
     weight = 1
@@ -97,14 +101,19 @@ class BrokenImageUser(FastHttpUser):  # type: ignore[misc]
     def broken(self) -> None:
         """One of them; anything but its own refusal is a failure."""
         body = random.choice(_broken)
-        with self.client.post("/classify", data=body.data, name=f"broken: {body.name}", catch_response=True) as answer:
+        with self.client.post(
+            "/classify",
+            data=body.data,  # type: ignore[arg-type]
+            name=f"broken: {body.name}",
+            catch_response=True,
+        ) as answer:
             if answer.status_code not in body.statuses:
                 answer.failure(f"{answer.status_code} {_code(answer)}")
             else:
                 answer.success()
 
 
-class PageUser(FastHttpUser):  # type: ignore[misc]
+class PageUser(FastHttpUser):
     """A person with the page open, and a probe."""
 
     weight = 1
@@ -130,14 +139,14 @@ _milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by 
 _current: Any = None  # the runner of this test
 
 
-@events.request.add_listener
+@events.request.add_listener  # type: ignore[untyped-decorator]
 def account(name: str, response_time: float, exception: Exception | None, context: Any, **_: Any) -> None:
     """Sorts answers by how many clients there were when they came."""
     if name == CLASSIFY and exception is None and _current is not None:
         _milliseconds[_current.user_count].append(response_time)
 
 
-@events.test_start.add_listener
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, **_: Any) -> None:
     """Each run has its own account."""
     global _current
@@ -145,12 +154,12 @@ def begin(environment: Environment, **_: Any) -> None:
     _milliseconds.clear()
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
     """Prints the steps, and ends with 1 where an objective was missed."""
     if isinstance(environment.runner, WorkerRunner):
         return
-    options = environment.parsed_options
+    options: Any = environment.parsed_options
     for clients, times in sorted(_milliseconds.items()):
         if len(times) >= 20:
             cuts = statistics.quantiles(times, n=100)

@@ -1,6 +1,7 @@
 """How many clients there are, and when: plans as data, and the one shape that locust runs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from locust import LoadTestShape
 
@@ -37,17 +38,14 @@ def spike(clients: int, seconds: float) -> list[Step]:
 SHAPES = {"steady": steady, "steps": steps, "spike": spike}
 
 
-class PlannedShape(LoadTestShape):  # type: ignore[misc]  # locust is not typed
+class PlannedShape(LoadTestShape):
     """The shape that `--shape` names, for `--clients` and `--seconds`."""
 
     def tick(self) -> tuple[int, float] | None:
-        """Locust asks once a second: clients and how many of them may start a second, or None at the end."""
-        options, now = (
-            self.runner.environment.parsed_options,
-            self.get_run_time(),
-        )  # the page may change them between two runs
-        current = next(
-            (step.clients for step in SHAPES[options.shape](options.clients, options.seconds) if now < step.until_s),
-            None,
-        )
+        """Called by locust once a second: the number of clients and how many may start per second; None at the end."""
+        runner: Any = self.runner
+        options = runner.environment.parsed_options  # each time: the page may change them between two runs
+        now = self.get_run_time()  # type: ignore[no-untyped-call]
+        steps = SHAPES[options.shape](options.clients, options.seconds)
+        current = next((step.clients for step in steps if now < step.until_s), None)
         return None if current is None else (current, float(max(current, 1)))

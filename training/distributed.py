@@ -5,11 +5,13 @@ the run's folder, and the caller goes on from the last of them, as from any othe
 alone; `--cluster ADDRESS` takes one that runs already, over as many machines as it has.
 """
 
+import contextlib
 import os
 import secrets
 import socket
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +47,18 @@ class WorkersFailed(SightlineError):
     code = "workers_failed"
 
 
-def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, cluster: str | None, resume: bool) -> None:
-    """Trains in `size` processes; the last checkpoint in `run` is then the end of the run.
+def fit_with_workers(
+    data: Path, run: Path, config: TrainConfig, size: int, cluster: str | None, resume: bool
+) -> dict[str, Any]:
+    """Trains in `size` processes, and returns the last checkpoint, which is the end of the run.
 
     Args:
-        data: the data folder; each process reads it. Every machine of a cluster must have it under the same path.
-        run: the run's folder, opened. Every machine of a cluster must have it under the same path.
+        data: the data folder, which each process reads. Every machine of a cluster needs it under the same path.
+        run: the run's folder, opened. Every machine of a cluster needs it under the same path.
         config: every setting of the run.
         size: 2 to 64.
         cluster: HOST:PORT of a running Ray cluster; None starts Ray on this machine alone.
-        resume: whether the last checkpoint in `run` is where to start.
+        resume: whether to start from the last checkpoint in `run`.
 
     Raises:
         ConfigError: this machine, which finishes the run, cannot compute in that precision.
@@ -62,59 +66,25 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, clus
         WorkersFailed: there is no such cluster, it is too small, or a process died.
     """
     check_precision(config, default_device())
-    for name, value in _RAY.items():
-        os.environ.setdefault(name, value)
-    if cluster is None:
-        # Nothing leaves this machine; and with a token of its own Ray writes none into the home folder.
-        for name, value in {
-            "GLOO_SOCKET_IFNAME": "lo",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        }.items():
-            os.environ.setdefault(name, value)
-    import ray
-    from ray.train import (
-        FailureConfig,
-        LoggingConfig,
-        RunConfig,
-        ScalingConfig,
-        TrainingFailedError,
-    )  # V2's own arguments below
+    _set_environment(alone=cluster is None)
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    if config.weights.endswith(".safetensors"):  # no process need stand where we do
+    if config.weights.endswith(".safetensors"):  # the processes may run in another folder
         config = config.model_copy(update={"weights": str(Path(config.weights).resolve())})
-    settings = {
-        "data": str(data.resolve()),
-        "run": str(run.resolve()),
-        "config": config.model_dump_json(),
-        "resume": resume,
-    }
+    paths = {"data": str(data.resolve()), "run": str(run.resolve())}
+    settings = {**paths, "config": config.model_dump_json(), "resume": resume}
+    # Ray puts a file into `results`, and looks for it from each process.
     with (
-        tempfile.TemporaryDirectory(prefix="sightline-train-", ignore_cleanup_errors=True) as folder,
-        # Ray marks it, and looks for the mark from each process.
         tempfile.TemporaryDirectory(prefix="ray-", dir=run, ignore_cleanup_errors=True) as results,
-        warnings.catch_warnings(),
+        _ray(cluster, size),
     ):
-        warnings.simplefilter("ignore")  # Ray warns of its own internals
-        if cluster is None:
-            # 127.0.0.1 would be taken for "this machine" and turned into an outside address.
-            ray.init(
-                address="local",
-                num_cpus=size,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.2",
-                _temp_dir=folder,
-            )
-        else:
-            _join(cluster)
         try:
             TorchTrainer(
                 _loop,
                 train_loop_config=settings,
                 scaling_config=ScalingConfig(num_workers=size, use_gpu=_uses_gpus(size)),
-                run_config=RunConfig(  # type: ignore[call-arg]
+                run_config=RunConfig(  # type: ignore[call-arg]  # the arguments of Ray Train's second version
                     name="run",
                     storage_path=results,
                     failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
@@ -124,12 +94,42 @@ def fit_with_workers(data: Path, run: Path, config: TrainConfig, size: int, clus
         except TrainingFailedError as error:
             failures = getattr(error, "worker_failures", {}).values()
             refusals = [failure for failure in failures if isinstance(failure, SightlineError)]
-            shared = (
-                ""
-                if cluster is None
-                else f" Every machine of the cluster must see {settings['data']} and {settings['run']}."
-            )
+            shared = f" Every machine of the cluster must see {' and '.join(paths.values())}." if cluster else ""
             raise refusals[0] if refusals else WorkersFailed(f"{error}{shared}") from error
+    return load_checkpoint(run / LAST)
+
+
+def _set_environment(*, alone: bool) -> None:
+    """Sets what Ray reads when it is imported."""
+    # Alone, nothing leaves this machine; and with a token of its own Ray writes none into the home folder.
+    own = {"GLOO_SOCKET_IFNAME": "lo", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in (_RAY | own if alone else _RAY).items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def _ray(cluster: str | None, size: int) -> Iterator[None]:
+    """Ray while the block runs: a running cluster, or one of this machine alone with `size` CPUs."""
+    import ray
+
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-train-", ignore_cleanup_errors=True) as folder,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # Ray warns of its own internals
+        if cluster is None:
+            ray.init(
+                address="local",
+                num_cpus=size,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.2",  # 127.0.0.1 would be replaced by an outside address
+                _temp_dir=folder,
+            )
+        else:
+            _join(cluster)
+        try:
+            yield
         finally:
             ray.shutdown()
 

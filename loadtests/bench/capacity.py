@@ -24,11 +24,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from loadtests import bodies
-from loadtests.bench.bench import commit, default_photos, machine
+from loadtests.bench.machine import RESULTS, commit, machine
 from loadtests.bench.openloop import Measured, measure
 from loadtests.bench.sightline import running
 
-RESULTS = Path(__file__).parents[1] / "results"
 _CLIENTS = 64
 _CONFIRMATIONS = 3
 _STEP_DOWN = 0.95
@@ -57,7 +56,7 @@ def main() -> None:
     """Measures, prints and writes."""
     parsed = _arguments()
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    photos = [body.data for body in bodies.photos(parsed.photos)]
+    photos = [body.data for body in bodies.good(parsed.photos)]
     with _service(parsed, console) as service:
         report = _report(service, photos, parsed, console)
     parsed.out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--metrics-url", help="of its metrics, needed with --url")
     parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument(
         "--p99-ms", type=float, default=250.0, help="the bound (default: 250, that of the latency objective)"
     )
@@ -238,7 +237,7 @@ def _batches(service: Service) -> tuple[float, float]:
     deadline, last = time.monotonic() + _SETTLED_S, (-1.0, -1.0)
     while True:
         totals = {"ray_sightline_batch_size_sum": 0.0, "ray_sightline_batch_size_count": 0.0}
-        for family in text_string_to_metric_families(httpx.get(service.observability.metrics).raise_for_status().text):
+        for family in text_string_to_metric_families(httpx.get(service.metrics).raise_for_status().text):
             for sample in family.samples:
                 if sample.name in totals:
                     totals[sample.name] += sample.value

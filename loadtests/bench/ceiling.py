@@ -105,7 +105,8 @@ def _classify(engine: ServingEngine, batch: list[bytes]) -> None:
 
 
 def _single(engine: ServingEngine, photos: list[bytes]) -> float:
-    times, end = [], time.perf_counter() + _SINGLE_S
+    times: list[float] = []
+    end = time.perf_counter() + _SINGLE_S
     for photo in cycle(photos):
         started = time.perf_counter()
         if started > end:

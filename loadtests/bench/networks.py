@@ -13,7 +13,8 @@ from torchvision import models
 
 from loadtests.bench.teaching import teach
 from training.data.images import ImageSet
-from training.export.composition import Evidence, compose_bundle
+from training.data.preparation import Evidence
+from training.export.composition import compose_bundle
 from vision.architectures.classifier import Classifier
 from vision.architectures.registry import build_model
 from vision.bundle.manifest import ArchitectureEntry
@@ -88,7 +89,7 @@ def prepare(arch: str, photos: dict[str, bytes], cache: Path, console: Console) 
 
 def _fitted(arch: str, images: Pixels) -> Classifier:
     torch.manual_seed(0)
-    model = build_model(arch, CLASSES, **_ARGUMENTS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_model(arch, CLASSES, **_ARGUMENTS).to(memory_format=torch.channels_last)
     teach(model, Normalisation(PREPROCESSING)(torch.from_numpy(images)).split(_BATCH))
     return model
 

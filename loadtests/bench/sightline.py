@@ -10,11 +10,12 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from loadtests.bench.bench import CACHE, ROOT, free_port
 from loadtests.bench.contenders import SIGHTLINE
 from loadtests.bench.corpus import photos
+from loadtests.bench.machine import CACHE, ROOT
 from loadtests.bench.networks import prepare
 from loadtests.bench.processes import Server
+from service.local.ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def running(arch: str, folder: Path | None, console: Console) -> Iterator[Sightl
     """
     corpus = photos(folder)
     network = prepare(arch, corpus, CACHE / ("real" if folder else "rendered"), console)
-    port = free_port()
-    metrics_port = port + 1
+    port, metrics_port = free_ports(2)
     environment = os.environ | SIGHTLINE.environment(port, network) | {"SIGHTLINE_METRICS_PORT": str(metrics_port)}
     with (
         tempfile.TemporaryDirectory(prefix="sightline-load-") as bodies,

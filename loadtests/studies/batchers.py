@@ -22,7 +22,6 @@ from ray import serve
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench.bench import default_photos
 from loadtests.bench.corpus import photos
 from service.model.batching import Batch, Batcher
 from vision.bundle.store import Bundle, load_bundle
@@ -42,7 +41,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.batchers", description=__doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--slices", type=int, choices=range(1, 101), default=8, metavar="1..100")
     parser.add_argument("--seconds", type=float, default=3.0, help="a slice")
     parsed = parser.parse_args()
@@ -127,7 +126,9 @@ def _rays(
 ) -> Classify:
     @serve.batch(max_batch_size=size, batch_wait_timeout_s=wait_s, max_concurrent_batches=workers)
     async def classify(images: list[bytes]) -> list[Any]:
-        return await asyncio.get_running_loop().run_in_executor(pool, work, Batch(images, [0.0] * len(images)))
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, work, Batch(images, [0.0] * len(images), [None] * len(images))
+        )
 
     return classify
 

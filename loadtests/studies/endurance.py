@@ -15,10 +15,10 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtests.bench.bench import default_photos, wrk
 from loadtests.bench.contenders import SIGHTLINE
 from loadtests.bench.processes import ServerFailed, post
 from loadtests.bench.sightline import Sightline, running
+from loadtests.bench.wrk import wrk
 
 _WARMING = 2_000  # requests; buffers for every batch size are there by then
 _PARTS = 10
@@ -30,7 +30,7 @@ _REPLACED_S = 60.0
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.endurance", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--arch", default="mobilenet_v2")
     parser.add_argument("--requests", type=int, default=100_000, help="how many, at least (default: 100,000)")
     parser.add_argument("--kills", type=int, default=5)
@@ -48,7 +48,8 @@ def main() -> None:
 
 def _memory(sightline: Sightline, requests: int, console: Console) -> list[dict[str, int]]:
     """After so many requests, so many bytes."""
-    done, found = -_WARMING, []
+    done = -_WARMING
+    found: list[dict[str, int]] = []
     while done < requests:
         got = wrk(_CLIENTS, _SLICE_S, sightline.load)
         if got["failed"]:

@@ -134,7 +134,7 @@ def _networks(arch: str, files: list[bytes], device: str) -> tuple[nn.Module, nn
 
 def _inputs(files: list[bytes]) -> tuple[torch.Tensor, ...]:
     tensors = [_REFERENCE(Image.open(io.BytesIO(data)).convert("RGB")) for data in files]
-    return torch.stack(tensors).split(16)
+    return torch.split(torch.stack(tensors), 16)
 
 
 @torch.inference_mode()
@@ -169,7 +169,7 @@ def _measure(
         if parsed.device == "cuda":
             torch.cuda.synchronize()
 
-    def twice(work: Callable[[int], Any]) -> Callable[[], None]:
+    def twice(work: Callable[[int], Any]) -> Callable[[], object]:
         """Two at a time, as two workers of the service would ask."""
         return lambda: list(pair.map(work, range(2)))
 

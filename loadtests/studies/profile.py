@@ -19,22 +19,29 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench.bench import ROOT, default_photos, wrk
+from loadtests.bench.machine import ROOT
 from loadtests.bench.processes import Server
 from loadtests.bench.sightline import running
+from loadtests.bench.wrk import wrk
 
 # The innermost frame that matches decides. (function and file as py-spy writes them) → stage.
 _RULES = (
     (r"\(vision/image\.py|/simplejpeg/", "decode"),
     (r"\(vision/preprocessing\.py", "resize"),
     (r"\(vision/engines/", "infer"),
-    (r"\(vision/prediction\.py|_answer \(service/http/api\.py|\(service/http/schemas\.py|/pydantic/|/json/", "answer"),
+    (
+        r"\(vision/prediction\.py|_answer \(service/http/classify\.py|\(vision/classification\.py|\(service/http/schemas\.py|/pydantic/|/json/",
+        "answer",
+    ),
     (r"read_body|_receive|find_images|/httptools|/uvicorn/protocols", "receive"),
-    (r"\(service/observability/metrics\.py|/ray/util/metrics|/ray/serve/metrics", "metrics"),
+    (
+        r"\(service/observability/metrics\.py|\(service/model/observation\.py|\(service/ray/bridge\.py|/ray/util/metrics|/ray/serve/metrics",
+        "metrics",
+    ),
     (r"\(service/observability/request_log\.py|/logging/", "log"),
     (r"\(service/model/batching\.py|\(service/model/classifier\.py", "queue"),
     (
-        r"\(service/ray/ingress\.py|\(service/http/envelope\.py|\(service/http/api\.py|/fastapi/|/starlette/|/ray/serve/",
+        r"\(service/ray/ingress\.py|\(service/http/envelope\.py|\(service/http/(api|classify)\.py|/fastapi/|/starlette/|/ray/serve/",
         "routing",
     ),
     (r"/asyncio/|uvloop|/concurrent/futures/|threading\.py|/selectors", "event loop"),
@@ -44,7 +51,7 @@ _RULES = (
 def main() -> None:
     """Measures and prints; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.profile", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--arch", default="mobilenet_v2")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=int, default=20)
@@ -83,7 +90,7 @@ def main() -> None:
         )
         samples = _stages(stacks.read_text())
     requests = got["requests"]
-    account: Counter[str] = Counter()
+    account: defaultdict[str, float] = defaultdict(float)
     for pid, (name, seconds) in after.items():
         if pid != replica:
             account[_process_stage(name)] += seconds - before.get(pid, (name, 0.0))[1]
@@ -92,7 +99,8 @@ def main() -> None:
         stages = samples.get(thread, Counter(infer=1))
         for stage, count in stages.items():
             account[stage] += spent * count / stages.total()
-    milliseconds = {stage: 1000 * seconds / requests for stage, seconds in account.most_common()}
+    costs = sorted(account.items(), key=lambda item: -item[1])
+    milliseconds = {stage: 1000 * seconds / requests for stage, seconds in costs}
     table = Table("stage", "CPU ms a request", "share")
     for stage, value in milliseconds.items():
         table.add_row(stage, f"{value:.3f}", f"{value / sum(milliseconds.values()):.1%}")

@@ -144,7 +144,7 @@ def _bare(config: TrainConfig, train: ImageSet, phase: str) -> float:
     torch.manual_seed(0)
     model = build_model(config.arch, int(train.labels.max()) + 1, **config.arch_arguments)
     load_backbone(model, config.arch, config.weights)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     model.train()
     if phase == "frozen":
         model.backbone.requires_grad_(False)
@@ -155,7 +155,7 @@ def _bare(config: TrainConfig, train: ImageSet, phase: str) -> float:
     assert augment is not None and augment.affine is not None  # noqa: S101, PT018 - the recipe flips
     images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
     started = time.perf_counter()
-    for batch in torch.randperm(len(labels)).split(config.batch_size):
+    for batch in torch.split(torch.randperm(len(labels)), config.batch_size):
         loss = functional.cross_entropy(model(augment.affine(normalise(images[batch]))), labels[batch])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -25,10 +25,10 @@ import httpx
 import yaml
 from rich.console import Console
 
-from loadtests.bench.bench import CACHE, ROOT, default_photos
 from loadtests.bench.corpus import photos
-from loadtests.bench.edge import haproxy
+from loadtests.bench.machine import CACHE, ROOT
 from loadtests.bench.networks import prepare
+from loadtests.edge import haproxy
 from service.local.processes import RUN_VARIABLE, begin_run, end_run
 from service.ray.environment import ray_serve_environment
 
@@ -93,7 +93,7 @@ class Record:
 def main() -> None:
     """Cuts, and says what came of it."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.twonodes", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=default_photos(), help="a folder of photos (default: rendered)")
+    parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--arch", default="mobilenet_v2")
     parser.add_argument("--clients", type=int, default=8)
     parsed = parser.parse_args()
@@ -185,10 +185,15 @@ def _edge(nodes: list[Node]) -> Iterator[str]:
     """The edge in front of the nodes."""
     servers = "\n".join(f"    server node{node.number} {node.address}:8000" for node in nodes)
     shipped = "    server gpu service-gpu:8000\n    server cpu service:8000 backup"
-    limits = {"SIGHTLINE_MAX_BODY_BYTES": 16 * 2**20, "EDGE_CONNECTIONS": 2048, "EDGE_CONNECTIONS_PER_ADDRESS": 1000}
+    limits: dict[str, str | int] = {
+        "EDGE_TLS": "",
+        "SIGHTLINE_MAX_BODY_BYTES": 16 * 2**20,
+        "EDGE_CONNECTIONS": 2048,
+        "EDGE_CONNECTIONS_PER_ADDRESS": 1000,
+    }
     with (
         tempfile.TemporaryDirectory(prefix="sightline-edge-") as name,
-        haproxy(Path(name), [(shipped, servers)], EDGE_TLS="", **limits) as port,
+        haproxy(Path(name), [(shipped, servers)], limits) as port,
     ):
         yield f"http://127.0.0.1:{port}"
 

@@ -17,17 +17,19 @@ class PortTaken(SightlineError):
     code = "port_taken"
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, room: int = 1) -> list[int]:
     """Ports on which nobody listens now, on any interface; each differs from the others.
 
     Args:
-        count: 1 to 1,000.
+        count: 1 to 100.
+        room: how many ports in a row must be free from each of them on, 1 to 100.
     """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    first = range(_PORTS.start, _PORTS.stop - room, room)
+    for port in random.sample(first, len(first)):
         if len(found) == count:
             break
-        if _is_free("", port):
+        if all(_is_free("", port + offset) for offset in range(room)):
             found.append(port)
     return found
 

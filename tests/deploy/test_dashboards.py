@@ -14,7 +14,7 @@ import yaml
 
 from deploy.grafana.dashboards import FOLDER, text
 from deploy.grafana.panels import DASHBOARDS, Panel
-from loadtests.bench.prometheus import prometheus
+from loadtests.prometheus import prometheus
 from service.local.ports import free_ports
 from service.observability.metrics import METRICS
 

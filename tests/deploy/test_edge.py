@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from loadtests.bench.edge import CONFIG, haproxy
+from loadtests.edge import CONFIG, haproxy
 from service.errors import PROBLEMS
 from service.http.schemas import Problem
 from service.local.ports import free_ports
@@ -128,13 +128,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
             server = f"127.0.0.1:{backend.server_address[1] if behind else free_ports(1)[0]}"
             places = (("service-gpu:8000", "127.0.0.1:1"), ("service:8000", server), *replace)
             variables = {
-                "EDGE_TLS": certificate or "",
+                "EDGE_TLS": str(certificate or ""),
                 "EDGE_CONNECTIONS": 256,
                 "EDGE_CONNECTIONS_PER_ADDRESS": per_address,
+                "SIGHTLINE_MAX_BODY_BYTES": MAX_BODY_BYTES,
             }
-            port = running.enter_context(
-                haproxy(tmp_path, places, behind, SIGHTLINE_MAX_BODY_BYTES=MAX_BODY_BYTES, **variables)
-            )
+            port = running.enter_context(haproxy(tmp_path, places, variables, up=behind))
             return Edge(port, ssl.create_default_context(cafile=str(certificate)) if certificate else None)
 
         yield run

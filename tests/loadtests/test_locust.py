@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bodies import photos
+from loadtests.bodies import good
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANS = """
@@ -71,10 +71,10 @@ def run(url: str, prefix: Path, *options: str, status: int = 0) -> dict:
 
 
 def test_its_photos_are_in_every_format(tmp_path: Path) -> None:
-    rendered = photos(None)
+    rendered = good(None)
     assert {body.data[:3] for body in rendered} >= {b"\xff\xd8\xff", b"\x89PN", b"RIF"}
     (tmp_path / "one.jpg").write_bytes(rendered[0].data)
-    assert [body.data for body in photos(tmp_path)] == [rendered[0].data]
+    assert [body.data for body in good(tmp_path)] == [rendered[0].data]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no file"):
-        photos(tmp_path / "empty")
+        good(tmp_path / "empty")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from training.config import TrainConfig
@@ -15,8 +14,7 @@ from training.evaluation.report import Judged, write_results
 from training.export.composition import compose_bundle
 from training.export.conversion import Format
 from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
-from training.loop.checkpoint import load_checkpoint
-from training.loop.run_folder import LAST, open_run
+from training.loop.run_folder import identity, open_run
 from training.progress import shown
 from vision.bundle.manifest import ArchitectureEntry
 from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
@@ -44,13 +42,12 @@ def train_bundle(
 
     Args:
         data: one folder of images for each category.
-        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run itself goes to runs/NAME/VERSION beside models.
+        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run goes to runs/NAME/VERSION beside models.
         config: every setting of the run.
         console: where progress is shown.
         formats: what the bundle holds besides OpenVINO's float32.
         resume: whether to continue the unfinished run of this name.
-        workers: number of processes that train, 1 to 64; see `training.distributed`.
-        cluster: HOST:PORT of the Ray cluster in which they run; None: on this machine.
+        workers: number of processes that train, 1 to 64; in `cluster` (HOST:PORT of Ray), else on this machine.
 
     Raises:
         SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
@@ -60,25 +57,17 @@ def train_bundle(
     console.print(preprocessing.describe())
     prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, "decoding"))
     print_report(prepared.report, console)
-    identity = {
-        **config.model_dump(mode="json"),
-        "preprocessing": preprocessing.model_dump(mode="json"),
-        "data": prepared.fingerprint,
-        "split": prepared.split_fingerprint,
-        "torch": torch.__version__,
-        "workers": workers,
-    }
-    state = open_run(run, identity, resume)
+    dumped = config.model_dump(mode="json")
+    same = identity(dumped, preprocessing, prepared.fingerprint, prepared.split_fingerprint, workers)
+    state = open_run(run, same, resume)
     write_report(prepared.report, run / "data_report.json")
     if workers > 1:
         from training.distributed import fit_with_workers  # Ray takes seconds to import
 
-        fit_with_workers(data, run, config, workers, cluster, resume=state is not None)
-        state = load_checkpoint(run / LAST)
-    callbacks = [*choosing_callbacks(config), *recording_callbacks(config, run, console)]
-    trainer = fit(
-        config, len(prepared.categories), prepared.train, prepared.val, callbacks, default_device(), resume=state
-    )
+        state = fit_with_workers(data, run, config, workers, cluster, resume=state is not None)
+    callbacks = choosing_callbacks(config) + recording_callbacks(config, run, console)
+    classes = len(prepared.categories)
+    trainer = fit(config, classes, prepared.train, prepared.val, callbacks, default_device(), resume=state)
     temperature = fit_temperature(trainer.predict(prepared.val.images), prepared.val.labels)
     logits = trainer.predict(prepared.test.images)  # before composing, which moves the network to the CPU
     manifest, files = compose_bundle(
@@ -90,7 +79,7 @@ def train_bundle(
         temperature=temperature,
         evidence=prepared.evidence(),
         formats=formats,
-        config=config.model_dump(mode="json"),
+        config=dumped,
         console=console,
     )
     judged = Judged(prepared.paths("test"), prepared.test.images, prepared.test.labels, logits)

@@ -49,6 +49,9 @@ from vision.image import decode
 from vision.prediction import probabilities
 from vision.preprocessing import Preprocessing
 
+# The numbers of the reference on the test images that the manifest repeats.
+_IN_MANIFEST = ("acc@1", "acc@5", "macro_f1", "nll", "nll_before", "brier", "ece", "ece_before")
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -107,13 +110,7 @@ def compose_bundle(
         temperature=temperature,
         metrics={},
         parity={},
-        provenance=Provenance(
-            created_at=datetime.now(UTC),
-            command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-            data=evidence.facts,
-            config=config,
-            code=_code_versions(),
-        ),
+        provenance=_provenance(evidence, config),
         files={},
     )
     with torch.inference_mode():
@@ -125,17 +122,20 @@ def compose_bundle(
     files[METRICS_FILE] = _json(numbers)
     baseline = Baseline.measure(probabilities(logits, temperature), evidence.train.labels, categories)
     files[BASELINE_FILE] = _json(baseline.model_dump())
-    manifest = manifest.model_copy(
-        update={
-            "metrics": {
-                f"test_{name}": reference[name]
-                for name in ("acc@1", "acc@5", "macro_f1", "nll", "nll_before", "brier", "ece", "ece_before")
-            },
-            "parity": parity,
-        }
-    )
+    metrics = {f"test_{name}": reference[name] for name in _IN_MANIFEST}
+    manifest = manifest.model_copy(update={"metrics": metrics, "parity": parity})
     files[CARD_FILE] = render_card(manifest, reference).encode()
     return manifest, files
+
+
+def _provenance(evidence: Evidence, config: dict[str, Any]) -> Provenance:
+    return Provenance(
+        created_at=datetime.now(UTC),
+        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        data=evidence.facts,
+        config=config,
+        code=_code_versions(),
+    )
 
 
 def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> list[Path]:

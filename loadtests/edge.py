@@ -6,18 +6,18 @@ import importlib.util
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from service.local.ports import free_ports
 
-CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "edge" / "haproxy.cfg"
+CONFIG = Path(__file__).resolve().parents[1] / "deploy" / "edge" / "haproxy.cfg"
 _START_S = 10.0
 
 
 @contextlib.contextmanager
 def haproxy(
-    folder: Path, backends: Iterable[tuple[str, str]], up: bool = True, **variables: str | int
+    folder: Path, backends: Iterable[tuple[str, str]], variables: Mapping[str, str | int], *, up: bool = True
 ) -> Iterator[int]:
     """Its port while the block runs; it listens on loopback only.
 

@@ -11,7 +11,7 @@ import yaml
 
 from service.local.ports import free_ports
 
-_SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
+_SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
 _INTERVAL = "2s"  # instead of 15: what it is asked for is minutes, not days
 
 
