@@ -1,4 +1,4 @@
-"""What clients post: photos, and what is no photo, with the statuses that are right for it.
+"""The bodies that load-test clients post: photos and broken files, each with the statuses that are right for it.
 
 Needs NumPy and Pillow only.
 """
@@ -22,9 +22,9 @@ class Body:
     """One body of a request.
 
     Attributes:
-        name: in reports.
-        data: whole.
-        statuses: those that are right for it.
+        name: as it is shown in reports.
+        data: the whole body.
+        statuses: the statuses that are right for it.
     """
 
     name: str
@@ -36,7 +36,7 @@ def good(folder: Path | None) -> list[Body]:
     """Images that must be answered.
 
     Args:
-        folder: of image files, all of which are posted; None renders JPEGs, a PNG, a WebP, a gray and a turned one.
+        folder: image files, all of which are posted; None renders JPEGs, a PNG, a WebP, a gray and a rotated one.
 
     Raises:
         ValueError: the folder holds no file.
@@ -53,14 +53,14 @@ def good(folder: Path | None) -> list[Body]:
 def _other_formats() -> Iterator[Body]:
     picture = Image.open(io.BytesIO(render(500, 375, seed=1000)))
     exif = picture.getexif()
-    exif[0x0112] = 6  # orientation: turned by a quarter
+    exif[0x0112] = 6  # orientation: rotated by 90°
     for name, options in (("PNG", {}), ("WEBP", {}), ("JPEG", {"exif": exif})):
         yield Body(f"rendered.{name.lower()}", _encoded(picture, name, **options))
     yield Body("gray.jpeg", _encoded(picture.convert("L"), "JPEG"))
 
 
 def broken() -> list[Body]:
-    """What every server meets one day; each must be refused, and by name."""
+    """Broken bodies. Each must be refused with its own code."""
     photo = render(500, 375, seed=1001)
     return [
         Body("empty", b"", frozenset({400})),

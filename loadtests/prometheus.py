@@ -1,4 +1,4 @@
-"""A real Prometheus with the shipped configuration, which reads one service on this machine."""
+"""Runs a real Prometheus with the shipped configuration, which scrapes one service on this machine."""
 
 import contextlib
 import shutil
@@ -12,19 +12,19 @@ import yaml
 from service.local.ports import free_ports
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
-_INTERVAL = "2s"  # instead of 15: what it is asked for is minutes, not days
+_INTERVAL = "2s"  # instead of 15 s, because tests take minutes, not days
 
 
 @contextlib.contextmanager
 def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
-    """Its address while the block runs.
+    """Runs Prometheus while the block runs; yields its address.
 
     Args:
         metrics_port: of the service.
         folder: for its files.
 
     Raises:
-        FileNotFoundError: there is none here.
+        FileNotFoundError: Prometheus is not installed.
     """
     program = shutil.which("prometheus")
     if program is None:

@@ -1,4 +1,4 @@
-"""Photos without a folder of photos: noise whose power falls with the frequency as that of photos does, so that it compresses alike.
+"""Rendered photos: noise with the frequency spectrum of photos, so that it compresses as they do.
 
 Needs NumPy and Pillow only.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# (width, height) of photos: every tenth of 124 real ones, ordered by area.
+# (width, height) of every tenth of 124 real photos, ordered by area.
 SIZES = (
     (346, 229),
     (400, 400),
@@ -27,7 +27,7 @@ _COUNT = 64
 
 
 def render_all() -> dict[str, bytes]:
-    """JPEGs by name, always the same."""
+    """64 JPEGs by name, always the same."""
     return {f"rendered-{index}.jpg": render(*SIZES[index % len(SIZES)], seed=index) for index in range(_COUNT)}
 
 

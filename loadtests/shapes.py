@@ -1,4 +1,4 @@
-"""How many clients there are, and when: plans as data, and the one shape that locust runs."""
+"""The number of clients over time: plans as data, and the shape that locust runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +8,19 @@ from locust import LoadTestShape
 
 @dataclass(frozen=True)
 class Step:
-    """So many clients until so many seconds after the start."""
+    """A number of clients, until some seconds after the start."""
 
     until_s: float
     clients: int
 
 
 def steady(clients: int, seconds: float) -> list[Step]:
-    """The same all the time."""
+    """The same number all the time."""
     return [Step(seconds, clients)]
 
 
 def steps(clients: int, seconds: float) -> list[Step]:
-    """1, 2, 4, … clients, for equal times: throughput rises until the knee, and from there on only latency does."""
+    """1, 2, 4, … clients for equal times. Throughput rises up to saturation; after that only latency rises."""
     counts = [1]
     while counts[-1] * 2 <= clients:
         counts.append(counts[-1] * 2)
@@ -30,7 +30,7 @@ def steps(clients: int, seconds: float) -> list[Step]:
 
 
 def spike(clients: int, seconds: float) -> list[Step]:
-    """A tenth of the clients, all of them for the middle fifth, a tenth again: does it recover?"""
+    """A tenth of the clients, all of them for the middle fifth, a tenth again. Shows whether the service recovers."""
     calm = max(1, clients // 10)
     return [Step(0.4 * seconds, calm), Step(0.6 * seconds, clients), Step(seconds, calm)]
 

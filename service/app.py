@@ -1,7 +1,7 @@
 """Settings → a Ray Serve application: the classifier and its API in one deployment.
 
-This file must not postpone annotations: Ray validates the builder's argument by its annotation, and passes a plain dict if that
-is a string.
+This file must not postpone annotations: Ray validates the builder's argument by its annotation, and passes a plain dict
+if that is a string.
 """
 
 from fastapi import FastAPI
@@ -31,7 +31,7 @@ def build_app(settings: Settings) -> serve.Application:
     """
     scaling = autoscaling(settings)
     gpus = 0 if settings.engine == "openvino" else count_gpus()
-    deployment: serve.Deployment = ImageClassifier.options(  # type: ignore[attr-defined]  # the decorator makes it a Deployment
+    deployment: serve.Deployment = ImageClassifier.options(  # type: ignore[attr-defined]  # it is a Deployment
         num_replicas=None if scaling else settings.num_replicas,
         autoscaling_config=scaling,
         # Above our own limit, which refuses first and with a problem document. Ray would refuse in plain text.

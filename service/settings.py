@@ -1,4 +1,4 @@
-"""Every setting of the service: type, bound, unit. Read once at start from SIGHTLINE_* variables; an unknown name is refused."""
+"""Every setting of the service: type, bound, unit. Read once at start, from SIGHTLINE_* variables."""
 
 import os
 from collections.abc import Mapping
@@ -48,10 +48,10 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """Port to listen on."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8002
-    """Port of the Prometheus metrics. If the default is taken, a free port is used and printed at start; 0 always does that."""
+    """Port of the Prometheus metrics. If the default is taken, a free port is used and printed; 0 always does so."""
 
     engine: Literal["auto", "openvino", "torch"] = "auto"
-    """What runs the network. `auto`: torch if there is a GPU, else OpenVINO if the bundle holds its format, else torch."""
+    """Engine of the network. `auto`: torch on a GPU, else OpenVINO if the bundle has its format, else torch."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """CPU threads for inference. 0 uses all CPUs that this process may use."""
     num_replicas: Annotated[int, Field(ge=1, le=64)] = 1
@@ -66,15 +66,15 @@ class Settings(BaseSettings):
     """Seconds the load must stay below the target before a replica is removed."""
 
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Largest number of images in one inference, rounded down to a power of two. 0 uses the engine's best: 4 on a CPU, 64 on a GPU."""
+    """Most images in one inference, rounded down to a power of two. 0: the engine's best, 4 on a CPU, 64 on a GPU."""
     cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Answers that each replica caches by the bytes of the image; one takes about 300 bytes and 8 per category. 0 turns the cache off."""
+    """Answers that a replica caches, by the image's bytes. One takes 300 bytes and 8 per category. 0: no cache."""
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Requests that a replica answers at a time. More are refused with 503 and Retry-After."""
     max_held_bytes: Annotated[int, Field(ge=2**20, le=2**38)] = 512 * 2**20
-    """Bytes of all request bodies that a replica holds at a time, arriving or being answered. More are refused with 503 and Retry-After."""
+    """Bytes of all bodies a replica holds, arriving or being answered. More are refused with 503 and Retry-After."""
     request_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 10.0
-    """Seconds from the last byte of a request to its answer. After that the answer is 504, and images that still wait are never run."""
+    """Seconds from a request's last byte to its answer. After that: 504, and images that still wait are never run."""
     body_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 30.0
     """Seconds that a client may take to send the body. After that the answer is 408."""
 

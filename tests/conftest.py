@@ -1,4 +1,4 @@
-"""Shared fixtures: real digits drawn as a hand would, one small bundle that was really trained, and the service as a process."""
+"""Shared fixtures: hand-drawn digits, a small bundle that was really trained, and the service as a process."""
 
 import io
 import math

@@ -107,7 +107,7 @@ MODULES = {module_of(file): file for file in (*sources(*PACKAGES), ROOT / "sight
 
 
 def imports(file: Path) -> set[str]:
-    """Dotted names of everything that a file imports anywhere, for types too: modules of ours, libraries by their root."""
+    """Names of everything that a file imports anywhere, for types too: our modules, and libraries by their root."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):

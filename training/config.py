@@ -1,4 +1,4 @@
-"""The settings of a training run: type, bound, unit. They come from a recipe in TOML and the command line, never from the environment."""
+"""The settings of a training run: type, bound, unit. From a recipe and the command line, not the environment."""
 
 import tomllib
 from pathlib import Path
@@ -22,7 +22,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class ConfigError(SightlineError):
-    """A setting is unknown, out of range, or cannot work with another. The message names it."""
+    """A setting is unknown, out of range, or conflicts with another one. The message names it."""
 
     code = "config_error"
 
@@ -35,14 +35,14 @@ class TrainConfig(LoopConfig):
     arch_arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
     """Arguments of the architecture's function, besides the number of categories."""
     weights: str = "none"
-    """Pretrained backbone: a .safetensors file, `imagenet` or another name of torchvision's weights, or `none` to train from scratch."""
+    """Pretrained backbone: a .safetensors file, `imagenet` or other torchvision weights, or `none` (from scratch)."""
     preprocessing: Preprocessing | None = None
     """Resize, crop and normalisation. None takes those of the weights, else the architecture's own."""
     image_px: Annotated[int | None, Field(ge=8, le=2048)] = None
-    """Side of the square that the network sees, in pixels; the resize scales with it. None keeps the preprocessing's own."""
+    """Side of the network's input in pixels; the resize scales with it. None keeps the preprocessing's own."""
 
     problem_files: ProblemFiles = "quarantine"
-    """Files that cannot be read or contradict each other: `quarantine` leaves them out and names them, `refuse` stops."""
+    """Files that cannot be read or contradict each other: `quarantine` leaves them out, `refuse` stops."""
     split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
     """Seed of the split alone. Set it to compare runs with several seeds on the same test images."""
     val_share: Annotated[float, Field(ge=0.01, le=0.5)] = 0.15
@@ -69,7 +69,7 @@ class TrainConfig(LoopConfig):
     unfreeze_layers: Annotated[int | None, Field(ge=1, le=10_000)] = None
     """Layers that learn in phase 2, counted from the head, instead of blocks."""
     batch_norm: BatchNorm = "frozen"
-    """BatchNorm in the unfrozen parts of phase 2: `frozen`, `affine` trains its parameters, `full` also its statistics."""
+    """BatchNorm in unfrozen parts of phase 2: `frozen`, `affine` trains its parameters, `full` also its statistics."""
 
     monitor: Literal["val_loss", "val_acc@1"] = "val_loss"
     """The value by which the best epoch is chosen."""
@@ -106,7 +106,7 @@ class TrainConfig(LoopConfig):
 
     @property
     def resolved_preprocessing(self) -> Preprocessing:
-        """The preprocessing that is used: the config's own, that of the weights, or the architecture's; at the size asked for."""
+        """The preprocessing in use: the configuration's, else the weights', else the architecture's; at `image_px`."""
         chosen = self.preprocessing or default_preprocessing(self.arch, self.weights)
         if self.image_px is None:
             return chosen
@@ -115,13 +115,13 @@ class TrainConfig(LoopConfig):
 
     @property
     def split_rule(self) -> SplitRule:
-        """What decides which image is in which part."""
+        """The rule that decides which image is in which part."""
         return SplitRule(
             self.seed if self.split_seed is None else self.split_seed, self.val_share, self.test_share, self.group_by
         )
 
     def phases(self, model: Classifier) -> list[Phase]:
-        """What the two phases, or the one from scratch, are for this network."""
+        """The phases of this network: one from scratch, else two."""
         everything = len(model.blocks)
         if self.weights == NONE:
             epochs = self.epochs_frozen + self.epochs_finetuned
@@ -150,8 +150,8 @@ def load_config(recipe: str | None, overrides: dict[str, Any]) -> TrainConfig:
     """A recipe's `[config]` with overrides on top.
 
     Args:
-        recipe: a file, or the name of one in training/recipes; None starts from the defaults.
-        overrides: fields that win.
+        recipe: a .toml file, or the name of one in training/recipes; None starts from the defaults.
+        overrides: fields that take precedence.
 
     Raises:
         ConfigError: no such recipe, or a setting that is unknown or out of range, by name.

@@ -1,8 +1,8 @@
-"""`--workers N`: the same loop in several processes, started by Ray Train; with GPUs, one for each.
+"""`--workers N`: the same loop in several processes, started by Ray Train; each has a GPU of its own if there are GPUs.
 
-The processes share each step's images and add up their gradients (`training.loop.workers`). The first one writes checkpoints into
-the run's folder, and the caller goes on from the last of them, as from any other. Ray is started for the run, on this machine
-alone; `--cluster ADDRESS` takes one that runs already, over as many machines as it has.
+The processes share each step's images and add up their gradients (`training.loop.workers`). The first process writes
+checkpoints into the run's folder, and the caller continues from the last one. Ray is started for the run, on this
+machine alone; `--cluster ADDRESS` uses a running Ray cluster.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ from training.loop.run_folder import LAST
 from training.loop.workers import Workers
 from vision.errors import SightlineError
 
-# Read by Ray when it is imported: no usage statistics, no second copy of each line, no wait of 2 s for the end of the loop.
+# Ray reads these when it is imported: no usage statistics, no second copy of each line, no wait of 2 s at the end of
+# the loop.
 _RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -42,7 +43,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 class WorkersFailed(SightlineError):
-    """The processes could not be started, or one ended by something else than a refusal. The message is what is known of it."""
+    """The processes could not be started, or one of them ended unexpectedly. The message says what is known."""
 
     code = "workers_failed"
 
@@ -135,7 +136,7 @@ def _ray(cluster: str | None, size: int) -> Iterator[None]:
 
 
 def _join(cluster: str) -> None:
-    """Connects to a running cluster, which then runs this machine's code: its own need not be the same, or there at all."""
+    """Connects to a running cluster and sends it this machine's code, so it needs none of its own."""
     import ray
 
     import training
@@ -145,31 +146,36 @@ def _join(cluster: str) -> None:
         host, port = cluster.rsplit(":", 1)
         socket.create_connection(
             (host, int(port)), timeout=_CONNECT_TIMEOUT_S
-        ).close()  # Ray would try for many minutes
+        ).close()  # Ray itself would try for many minutes
         ray.init(address=cluster, log_to_driver=False, runtime_env={"py_modules": [training, vision]})
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WorkersFailed(
-            f"--cluster is {cluster}, and no Ray cluster that lets us in answers there ({reason}). Start one by `ray start --head`, "
-            "give HOST:PORT as that prints it, and have the same RAY_AUTH_TOKEN here, if it wants one."
+            f"--cluster is {cluster}, and no Ray cluster accepts us there ({reason}). "
+            "Start one with `ray start --head`, give HOST:PORT as it prints them, "
+            "and set the same RAY_AUTH_TOKEN here if it uses one."
         ) from error
 
 
 def _uses_gpus(size: int) -> bool:
-    """Whether each process has a GPU of its own. Ray would wait without end for what is not there."""
+    """Whether each process gets a GPU.
+
+    Raises:
+        WorkersFailed: there are fewer GPUs, or without any fewer CPUs, than processes. Ray would wait for them forever.
+    """
     import ray
 
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     kind = "GPU" if there.get("GPU") else "CPU"
     if there.get(kind, 0) < size:
         raise WorkersFailed(
-            f"--workers is {size}, but there are only {there.get(kind, 0):.0f} {kind}s for them; each process has its own."
+            f"--workers is {size}, but there are only {there.get(kind, 0):.0f} {kind}s; each process needs one."
         )
     return kind == "GPU"
 
 
 def _loop(settings: dict[str, Any]) -> None:
-    """One process. Ray has set up torch's process group."""
+    """Runs in each process. Ray has set up torch's process group."""
     from ray import train
     from ray.train.torch import get_device
 

@@ -1,4 +1,4 @@
-"""A configuration and images → a trained network: builds, fills, and runs the loop with the callbacks that the settings ask for."""
+"""A configuration and images → a trained network."""
 
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,11 @@ def fit(
     resume: dict[str, Any] | None = None,
     workers: Workers = ALONE,
 ) -> Trainer:
-    """Builds the network, fills its backbone where there are weights, and trains it through its phases.
+    """Builds the network, loads pretrained weights if there are any, and trains it through its phases.
 
     Raises:
         ConfigError: the network cannot take such images, or the device cannot compute in that precision.
-        WeightsError: the weights cannot be had, or do not fit.
+        WeightsError: the weights cannot be loaded, or do not fit.
     """
     check_precision(config, device)
     torch.manual_seed(config.seed)  # of the initial weights
@@ -66,12 +66,12 @@ def check_precision(config: TrainConfig, device: str) -> None:
 
 
 def default_device() -> str:
-    """A GPU where there is one."""
+    """`cuda` if there is a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choosing_callbacks(config: TrainConfig) -> list[Callback]:
-    """The callbacks that decide when a phase ends, with which weights, and how fast it learns."""
+    """The callbacks that decide the learning rate, when a phase ends, and with which weights."""
     plateau = ReduceLROnPlateau(config.plateau_factor, config.plateau_patience, **_monitor(config))
     return [
         TerminateOnNaN(),
@@ -81,7 +81,7 @@ def choosing_callbacks(config: TrainConfig) -> list[Callback]:
 
 
 def recording_callbacks(config: TrainConfig, run: Path, console: Console) -> list[Callback]:
-    """The callbacks that show and keep what happens; the checkpoint comes last, because it holds what all others decided."""
+    """The callbacks that show and record a run. The checkpoint is last, because it holds the state of all others."""
     return [
         Progress(console),
         CSVLogger(run / "history.csv"),
@@ -98,7 +98,8 @@ def _check_input(model: Classifier, config: TrainConfig) -> None:
             model.eval()(torch.zeros(1, channels, height, width))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{config.arch} cannot take images of {width}×{height} px with {channels} channels: {error} Give it another preprocessing."
+            f"{config.arch} cannot take images of {width}×{height} px with {channels} channels: {error} "
+            "Give it another preprocessing."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The options of each training command. Those of a training run are made from `TrainConfig`: one definition of each setting."""
+"""The options of each training command. Those of a training run are made from `TrainConfig`."""
 
 import argparse
 from pathlib import Path

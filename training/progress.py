@@ -1,4 +1,4 @@
-"""How far something is that takes long: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, an occasional line elsewhere."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from rich.console import Console
 from rich.progress import track
 
-# How long a person is left without a word where there is no bar.
+# Least seconds between two lines.
 _SILENCE_S = 2.0
 
 
 def shown(console: Console, what: str) -> Callable[[Iterable[int], int], Iterable[int]]:
-    """A bar on a terminal; elsewhere a line for every tenth, where it takes long enough that somebody waits."""
+    """A tracker that shows a bar on a terminal; elsewhere a line for each tenth, at least 2 s apart."""
     if console.is_terminal:
         return lambda items, total: track(items, description=what, total=total, console=console, transient=True)
 

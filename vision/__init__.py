@@ -1,5 +1,5 @@
 """What training and serving share: one definition of image, preprocessing, model and bundle.
 
-Knows no HTTP, no Ray and no training loop. Importing it does nothing; torch and OpenVINO are imported by the modules
-that need them, so that a replica which serves through OpenVINO never loads torch.
+No HTTP, no Ray, no training loop. Importing the package does nothing. Only the modules that need torch or OpenVINO
+import them, so a replica that serves through OpenVINO never loads torch.
 """

@@ -1,8 +1,8 @@
-"""Colour spaces: RGB ↔ gray, HSV and LAB, in plain NumPy, to explain and to measure with. Knows nothing of models.
+"""Colour spaces: RGB ↔ gray, HSV and LAB, in plain NumPy, for teaching and measuring.
 
-Every function takes float arrays with the colour on the last axis, RGB in 0 to 1 as sRGB (https://www.w3.org/Graphics/Color/sRGB).
-What the networks see in gray is Pillow's luma (`vision.preprocessing`, ITU-R 601-2); `rgb_to_gray` weighs by ITU-R 709, which
-matches sRGB's primaries.
+Every function takes float arrays with the colour on the last axis, RGB in 0 to 1 as sRGB
+(https://www.w3.org/Graphics/Color/sRGB). Gray networks see Pillow's luma (`vision.preprocessing`, ITU-R 601-2).
+`rgb_to_gray` uses the weights of ITU-R 709, which match sRGB's primaries.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# ITU-R BT.709-6, item 3.2, rounded as scikit-image does: what each primary gives to brightness.
+# ITU-R BT.709-6, item 3.2, rounded as scikit-image does: the share of each primary in brightness.
 _LUMA_709 = np.array([0.2125, 0.7154, 0.0721])
 # IEC 61966-2-1: linear sRGB → CIE XYZ, white point D65, 2° observer.
 _RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ)
 _D65 = np.array([0.95047, 1.0, 1.08883])
-# CIE 15:2004, section 8.2.1: where LAB's cube root turns into a straight line.
+# CIE 15:2004, section 8.2.1: below this LAB uses a straight line instead of the cube root.
 _LAB_KNEE = 6 / 29
 
 
@@ -36,7 +36,7 @@ def gray_to_rgb(gray: npt.ArrayLike) -> Array:
 
 
 def rgb_to_hsv(rgb: npt.ArrayLike) -> Array:
-    """(…, 3) → (…, 3): hue, saturation and value, each 0 to 1; hue counts once around the circle from red, gray has hue 0.
+    """(…, 3) → (…, 3): hue, saturation and value, each 0 to 1. Hue 0 is red, and the hue of gray.
 
     Raises:
         ValueError: the last axis does not hold three values.
@@ -56,13 +56,13 @@ def rgb_to_hsv(rgb: npt.ArrayLike) -> Array:
 
 
 def hsv_to_rgb(hsv: npt.ArrayLike) -> Array:
-    """(…, 3) → (…, 3): the way back of `rgb_to_hsv`.
+    """(…, 3) → (…, 3): the inverse of `rgb_to_hsv`.
 
     Raises:
         ValueError: the last axis does not hold three values.
     """
     hue, saturation, value = np.moveaxis(_three(hsv), -1, 0)
-    # A channel falls off with the distance of the hue from its own, in sixths of the circle.
+    # A channel's value falls with the distance of the hue from the channel's own hue, in sixths of the circle.
     distance = (hue[..., None] * 6 + np.array([5.0, 3.0, 1.0])) % 6
     rgb: Array = value[..., None] * (1 - saturation[..., None] * np.clip(np.minimum(distance, 4 - distance), 0, 1))
     return rgb
@@ -81,7 +81,7 @@ def rgb_to_lab(rgb: npt.ArrayLike) -> Array:
 
 
 def lab_to_rgb(lab: npt.ArrayLike) -> Array:
-    """(…, 3) → (…, 3): the way back of `rgb_to_lab`; colours that sRGB cannot show are clipped to 0 to 1.
+    """(…, 3) → (…, 3): the inverse of `rgb_to_lab`. Colours that sRGB cannot show are clipped to 0 to 1.
 
     Raises:
         ValueError: the last axis does not hold three values.

@@ -1,4 +1,4 @@
-"""Convolution and pooling as they are taught: plain NumPy, every number visible. For explaining and checking, not for speed.
+"""Convolution and pooling in plain NumPy, for teaching and checking, not for speed.
 
 As in every deep-learning library, `conv2d` is a cross-correlation: the kernel is not flipped.
 """
@@ -14,14 +14,14 @@ Padding = Literal["valid", "same"]
 
 
 class NamedFilter(NamedTuple):
-    """A 3×3 kernel and, in one sentence, what it detects or does."""
+    """A 3×3 kernel and one sentence on what it detects or does."""
 
     kernel: Array
     does: str
 
 
 class Step(NamedTuple):
-    """One position of a kernel: where its answer goes, what it sees, what it multiplies to, and the sum."""
+    """One position of a kernel: its place in the output, the region it sees, the products, and their sum."""
 
     row: int
     column: int
@@ -61,13 +61,13 @@ FILTERS: Mapping[str, NamedFilter] = {
 
 
 def output_size(side_px: int, kernel_px: int, stride: int = 1, padding: Padding = "valid") -> int:
-    """How many positions a kernel takes along a side.
+    """The number of positions of a kernel along a side.
 
     Args:
         side_px: at least 1.
         kernel_px: at least 1.
         stride: at least 1.
-        padding: `valid` stays inside; `same` pads with as little as gives ⌈side ÷ stride⌉.
+        padding: `valid` adds none; `same` adds as little as gives ⌈side ÷ stride⌉.
 
     Raises:
         ValueError: a number below 1, or a kernel that does not fit inside.
@@ -83,7 +83,7 @@ def output_size(side_px: int, kernel_px: int, stride: int = 1, padding: Padding 
 
 
 def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
-    """How many input pixels along a side one output of these (kernel_px, stride) layers sees."""
+    """The receptive field of these (kernel_px, stride) layers: input pixels along a side that one output depends on."""
     seen, jump = 1, 1
     for kernel_px, stride in layers:
         seen += (kernel_px - 1) * jump
@@ -92,7 +92,7 @@ def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
 
 
 def parameter_count(kernel_px: int, in_channels: int, out_channels: int, bias: bool = True) -> int:
-    """How many numbers a convolution with square kernels learns."""
+    """The number of parameters of a convolution with square kernels."""
     return out_channels * (kernel_px * kernel_px * in_channels + int(bias))
 
 
@@ -111,12 +111,12 @@ def conv2d(
 
 
 def max_pool(images: Array, size_px: int, stride: int | None = None, padding: Padding = "valid") -> Array:
-    """(C, H, W) → (C, H', W'): the largest of each size_px × size_px window; the stride is the size where none is given."""
+    """(C, H, W) → (C, H', W'): the maximum of each size_px × size_px window; the default stride is size_px."""
     return np.asarray(_windows(images, (size_px, size_px), stride or size_px, padding, -np.inf).max(axis=(3, 4)))
 
 
 def average_pool(images: Array, size_px: int, stride: int | None = None, padding: Padding = "valid") -> Array:
-    """(C, H, W) → (C, H', W'): the mean of each window; what was padded is not counted."""
+    """(C, H, W) → (C, H', W'): the mean of each window. Padded pixels are not counted."""
     return np.asarray(np.nanmean(_windows(images, (size_px, size_px), stride or size_px, padding, np.nan), axis=(3, 4)))
 
 
@@ -126,7 +126,7 @@ def global_average_pool(images: Array) -> Array:
 
 
 def convolution_steps(image: Array, kernel: Array, stride: int = 1, padding: Padding = "valid") -> Iterator[Step]:
-    """Every position of a (kh, kw) kernel over an (H, W) image, row by row; the totals are `conv2d`'s answer."""
+    """Every position of a (kh, kw) kernel on an (H, W) image, row by row; the totals are the output of `conv2d`."""
     windows = _windows(image[None], kernel.shape, stride, padding, 0.0)[0]
     for row, column in np.ndindex(windows.shape[:2]):
         region = windows[row, column].copy()

@@ -3,15 +3,15 @@
     SightlineError
     ├── ImageError               what a client sent cannot be classified
     │   ├── EmptyImage           empty               no bytes at all
-    │   ├── NotAnImage           not_an_image        no known image format begins like this
+    │   ├── NotAnImage           not_an_image        the bytes begin like no known image format
     │   ├── UnsupportedFormat    unsupported_format  a known format that is not decoded here
     │   ├── TooManyBytes         too_many_bytes      over DecodeLimits.max_bytes
     │   ├── TooManyPixels        too_many_pixels     over DecodeLimits.max_pixels or max_side_px
     │   ├── TruncatedImage       truncated           the file ends too early
     │   └── CorruptImage         corrupt             the file cannot be decoded
-    ├── BundleError              a bundle that must not be served; `file` names the culprit
+    ├── BundleError              a bundle that must not be served; `file` names the file at fault
     │   ├── BundleNotFound       bundle_not_found    no such model or version
-    │   ├── ManifestInvalid      manifest_invalid    manifest.json is not a manifest of a version that is understood
+    │   ├── ManifestInvalid      manifest_invalid    manifest.json is not a manifest of a known version
     │   ├── UnexpectedFile       unexpected_file     a file that the manifest does not list
     │   ├── MissingFile          missing_file        a listed file is not there
     │   ├── NotARegularFile      not_a_regular_file  a link, a device, a pipe, a nested mount point
@@ -21,7 +21,7 @@
     │   └── GoldenMismatch       golden_mismatch     the golden samples are not reproduced
     └── EngineUnavailable        engine_unavailable  the engine asked for cannot run this bundle here
 
-`code` is stable: it is the label of a metric and the `code` of a problem document. What a caller writes:
+`code` is stable: it is the label of a metric and the `code` of a problem document. A caller writes:
 
     try:
         image = decode(data, limits)
@@ -33,13 +33,13 @@ from typing import ClassVar
 
 
 class SightlineError(Exception):
-    """The root: everything that Sightline refuses on purpose."""
+    """The root of all errors that Sightline raises on purpose."""
 
     code: ClassVar[str] = "error"
 
 
 class ImageError(SightlineError):
-    """What a client sent cannot be classified. The message says what was found and what would be accepted."""
+    """What a client sent cannot be classified. The message says what was found and what is accepted."""
 
 
 class EmptyImage(ImageError):
@@ -49,13 +49,13 @@ class EmptyImage(ImageError):
 
 
 class NotAnImage(ImageError):
-    """The bytes begin like no image format that is known here."""
+    """The bytes begin like no known image format."""
 
     code = "not_an_image"
 
 
 class UnsupportedFormat(ImageError):
-    """A known format, but not one of those that are decoded."""
+    """A known format that is not decoded here."""
 
     code = "unsupported_format"
 
@@ -88,7 +88,7 @@ class BundleError(SightlineError):
     """A bundle that must not be served.
 
     Attributes:
-        file: the file or folder that is at fault, relative to the bundle where it lies inside it.
+        file: the file or folder at fault, relative to the bundle if it is inside it.
     """
 
     code = "bundle_error"
@@ -99,7 +99,7 @@ class BundleError(SightlineError):
         self._message = message
 
     def __reduce__(self) -> tuple[type["BundleError"], tuple[str, str]]:
-        """So that it survives the way between Ray's processes."""
+        """Lets the error be sent between Ray's processes."""
         return type(self), (self.file, self._message)
 
 
@@ -110,7 +110,7 @@ class BundleNotFound(BundleError):
 
 
 class ManifestInvalid(BundleError):
-    """manifest.json is not a manifest, or one of a format version that is not understood."""
+    """manifest.json is not a manifest, or its format version is not known."""
 
     code = "manifest_invalid"
 

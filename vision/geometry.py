@@ -1,16 +1,16 @@
-"""Where an image lies in the square that a network sees: the arithmetic of `vision.preprocessing`, for every device.
+"""Where an image is placed in the square that a network sees: the arithmetic of `vision.preprocessing`.
 
-Imports nothing but the standard library, so that it runs wherever torch does.
+Standard library only, so that `vision.device` can use it without Pillow or pydantic.
 """
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-_LONGEST = 16  # times the short side; what is beyond is not read
+_LONGEST = 16  # times the short side; pixels beyond that are not read
 
 
 class Geometry(Protocol):
-    """The half of `vision.preprocessing.Preprocessing` that places pixels; its docstrings say what they mean."""
+    """The fields of `vision.preprocessing.Preprocessing` that place pixels; see there."""
 
     @property
     def policy(self) -> Literal["crop", "pad", "squash"]: ...  # noqa: D102
@@ -30,12 +30,12 @@ class Geometry(Protocol):
 
 @dataclass(frozen=True)
 class Placement:
-    """What becomes of one image.
+    """How one image is scaled and cropped.
 
     Attributes:
         box: (left, top, right, bottom) pixels of the part that is read.
         size: (width, height) pixels that this part is scaled to.
-        corner: (left, top) pixels of the square on the scaled part; negative where it is filled up.
+        corner: (left, top) pixels of the square on the scaled part; negative if it is padded.
     """
 
     box: tuple[int, int, int, int]
@@ -44,7 +44,7 @@ class Placement:
 
 
 def place(geometry: Geometry, width: int, height: int) -> Placement:
-    """Rounds as torchvision's Resize and CenterCrop do, so that a published weight sees the pixels that it was measured with.
+    """The placement of an image. Rounds as torchvision's Resize and CenterCrop do, for which weights are published.
 
     Args:
         geometry: the specification.
@@ -56,15 +56,18 @@ def place(geometry: Geometry, width: int, height: int) -> Placement:
     size = _scaled_size(geometry, width, height)
     if geometry.policy == "pad":
         corner = (-((geometry.crop_px - size[0]) // 2), -((geometry.crop_px - size[1]) // 2))
-    else:  # CenterCrop: the odd pixel is cut by round(), half to even
+    else:  # as CenterCrop: round() decides on an odd pixel, half to even
         corner = (round((size[0] - geometry.crop_px) / 2), round((size[1] - geometry.crop_px) / 2))
     return Placement(box, size, corner)
 
 
 def _box(geometry: Geometry, width: int, height: int) -> tuple[int, int, int, int]:
-    """Cuts the far ends off a strip of more than 16:1, which the crop discards: scaled whole, 10,000×1 px would be 2.6 GB."""
+    """Cuts off the ends of an image longer than 16:1, which a crop would discard.
+
+    Scaled whole, an image of 10,000×1 px would take 2.6 GB.
+    """
     short, long = sorted((width, height))
-    keep = _LONGEST * short + (long - _LONGEST * short) % 2  # of the same parity, so that the middle stays where it is
+    keep = _LONGEST * short + (long - _LONGEST * short) % 2  # of the same parity, so that the middle does not move
     if geometry.policy != "crop" or long <= keep:
         return 0, 0, width, height
     cut = (long - keep) // 2

@@ -22,8 +22,8 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def count_gpus(devices: Path = Path("/dev")) -> int:
     """NVIDIA GPUs this process may use through torch; 0 if torch is not installed.
 
-    It counts device files. Asking torch would cost the seconds that importing it takes. A container on a machine with GPUs
-    sees the driver's /proc, but only the device files that it was given.
+    It counts device files. Asking torch would cost the seconds that importing it takes. A container on a machine with
+    GPUs sees the driver's /proc, but only the device files that it was given.
     """
     return sum(_GPU.fullmatch(device.name) is not None for device in devices.iterdir()) if has_torch() else 0
 

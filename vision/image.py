@@ -1,7 +1,7 @@
 """The only decoder: bytes → upright RGB uint8 (H, W, 3) and the file's format, within limits.
 
-What a file is, is decided by its first bytes, never by a name or a header. Knows nothing of models or of HTTP; importing
-it imports no torch. Colour profiles are ignored on purpose: CMYK is turned to RGB by Pillow's plain formula.
+A file's first bytes decide its format, never a name or a header. Imports no torch. Colour profiles are ignored on
+purpose: CMYK becomes RGB by Pillow's plain formula.
 """
 
 import io
@@ -40,7 +40,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Formats that are recognised only to be refused by name. (offset, magic) → name.
+# Formats that are recognised only so that the refusal can name them. (offset, magic) → name.
 _REFUSED = {
     (0, b"II*\0"): "TIFF",
     (0, b"MM\0*"): "TIFF",
@@ -62,7 +62,7 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What one encoded image may cost. No value switches a limit off.
+    """The limits of one encoded image. No value switches a limit off.
 
     Attributes:
         max_bytes: encoded size, 1 KiB to 256 MiB.
@@ -116,7 +116,7 @@ class StoredFacts:
 
     Attributes:
         mode: Pillow's name of the stored pixels, e.g. RGB, L, CMYK, P, RGBA, I;16.
-        orientation: of the EXIF tag, 1 to 8; 1 is upright, and what an image without a readable tag has.
+        orientation: the EXIF tag, 1 to 8; 1 (upright) if there is no readable tag.
     """
 
     mode: str
@@ -124,12 +124,12 @@ class StoredFacts:
 
 
 def silence_pillow() -> None:
-    """For the start of a process that decodes: Pillow warns of damaged metadata, and a client's bytes must not write our log."""
+    """Ignores Pillow's warnings in this process: a client's damaged metadata must not fill the log."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def sniff_format(data: bytes) -> str | None:
-    """The format in FORMATS that these bytes begin like, or None."""
+    """The format of these bytes by their beginning, one of FORMATS; None for anything else."""
     if data[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -138,7 +138,7 @@ def sniff_format(data: bytes) -> str | None:
         return "GIF"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    # "BM" alone is two letters of text; the size of the header that follows tells a bitmap.
+    # "BM" could also begin a text; the size of the header that follows identifies a bitmap.
     if (
         data[:2] == b"BM"
         and len(data) >= 18
@@ -174,7 +174,7 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
         raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
     except (TooManyPixels, MemoryError):
         raise
-    except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes; all of it means the same.
+    except Exception as error:  # Pillow's plugins raise many kinds of errors on hostile bytes.
         if _is_cut(data, file_format):
             raise TruncatedImage(f"The {file_format} file ends too early; send all of its bytes.") from error
         raise CorruptImage(
@@ -207,7 +207,7 @@ def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
 
 
 def stored_facts(data: bytes) -> StoredFacts:
-    """How an image that `decode` accepts is stored: what decoding makes equal. Reads the header only."""
+    """How an image that `decode` accepts is stored. Reads the header only."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return StoredFacts(image.mode, _orientation(image))
 
@@ -245,7 +245,7 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """The canvas that a WebP header declares (RFC 9649, sections 2.5 to 2.7), or (0, 0) where it is cut."""
+    """The canvas that a WebP header declares (RFC 9649, sections 2.5 to 2.7); (0, 0) if the header is cut off."""
     chunk, body = data[12:16], data[20:30]
     try:
         if chunk == b"VP8X":
@@ -262,14 +262,14 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _plain_jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
-    """A sound JPEG of luma and chroma, by libjpeg-turbo without Pillow's copies: the same pixels. None leaves it to Pillow."""
+    """The pixels of an ordinary JPEG, by libjpeg-turbo without Pillow's copies; None if Pillow must decode it."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         _check_size((width, height), limits)
         if colours != "YCbCr":
             return None
         pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:  # broken, or only warned of: Pillow decides, and says what it is
+    except ValueError:  # broken, or libjpeg warns: Pillow decides
         return None
     metadata = data[: data.find(b"\xff\xda")]  # up to the first scan, or to that of a thumbnail in the EXIF
     if b"Exif" not in metadata and b"tiff:Orientation" not in metadata:
@@ -280,14 +280,14 @@ def _plain_jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
 
 
 def _verify_png(data: bytes, limits: DecodeLimits) -> None:
-    """Checks every chunk's CRC, which Pillow does not do for pixels: a damaged file would decode to garbage."""
+    """Checks every chunk's CRC. Pillow does not check those of pixels, so a damaged file would decode to garbage."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         _check_size(image.size, limits)
         image.verify()
 
 
 def _fit_transparency(image: Image.Image) -> None:
-    """A PNG's transparent colour is kept at the file's depth, its pixels at 8 bits; call before `load`."""
+    """Scales a PNG's transparent colour from the file's bit depth to the 8 bits of its pixels. Call before `load`."""
     colour = image.info.get("transparency")
     depth = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
     if depth in ("L;2", "L;4") and isinstance(colour, int):
@@ -297,7 +297,7 @@ def _fit_transparency(image: Image.Image) -> None:
 
 
 def _is_cut(data: bytes, file_format: str) -> bool:
-    """Whether a file that failed to decode lacks its end."""
+    """Whether the end of a file that failed to decode is missing."""
     match file_format:
         case "JPEG":
             return b"\xff\xd9" not in data[-32:]

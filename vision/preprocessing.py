@@ -1,8 +1,8 @@
 """One definition of how an image becomes a model's input, as data that travels in the bundle.
 
-Two halves. The geometry turns decoded RGB of any size into uint8 (crop_px, crop_px, channels); it runs here, in Pillow and
-NumPy, on both sides. The normalisation turns uint8 into float32; every engine holds it inside its own graph, and
-`normalise` is the reference that they are compared with. Importing this module imports no torch.
+There are two steps. The geometry turns decoded RGB of any size into uint8 (crop_px, crop_px, channels); training and
+service both run it here, in Pillow and NumPy. The normalisation turns uint8 into float32; every engine holds it in its
+own graph, and `normalise` is the reference for that. Imports no torch.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -31,8 +31,8 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 class Preprocessing(BaseModel):
     """How to resize, crop and scale. Immutable, validated, and written to the bundle as it stands.
 
-    `crop` scales the short side to `resize_px` and cuts the middle; `pad` scales the long side to `resize_px` and fills up
-    to the square; `squash` scales both sides to `resize_px`, whatever the aspect, and cuts the middle.
+    `crop` scales the short side to `resize_px` and cuts the middle; `pad` scales the long side to `resize_px` and fills
+    up to the square; `squash` scales both sides to `resize_px`, whatever the aspect, and cuts the middle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -40,23 +40,23 @@ class Preprocessing(BaseModel):
     policy: Literal["crop", "pad", "squash"]
     """What happens to an image that is not square."""
     resize_px: Side
-    """Pixels: the side that the policy scales to."""
+    """Pixels: the side to which the policy scales."""
     crop_px: Side
     """Pixels: the side of the square that the model sees."""
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
     """How pixels are resampled."""
     antialias: bool = True
-    """Whether shrinking averages over every source pixel, as Pillow does; without it, bilinear reads four of them."""
+    """Whether shrinking averages over every source pixel, as Pillow does. If not, bilinear reads only four."""
     channels: Literal[1, 3] = 3
     """1: luma (ITU-R 601-2, Pillow's `L`); 3: RGB."""
     fill: Annotated[int, Field(ge=0, le=255)] = 0
-    """0 to 255: what `pad` fills up with."""
+    """0 to 255: the value with which `pad` fills."""
     scale: Annotated[float, Field(gt=0, le=1)] = 1 / 255
-    """What the 0..255 values are multiplied by, before mean and std."""
+    """Factor for the values 0 to 255, applied before mean and std."""
     mean: tuple[float, ...]
-    """One a channel, in scaled units, -1 to 1."""
+    """One for each channel, in scaled units, -1 to 1."""
     std: tuple[float, ...]
-    """One a channel, in scaled units, 0.001 to 10."""
+    """One for each channel, in scaled units, 0.001 to 10."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -73,7 +73,8 @@ class Preprocessing(BaseModel):
             )
         if self.policy != "pad" and self.resize_px < self.crop_px:
             raise ValueError(
-                f"resize_px is {self.resize_px}; with policy={self.policy!r} it must be at least crop_px={self.crop_px}."
+                f"resize_px is {self.resize_px}; with policy={self.policy!r} it must be at least "
+                f"crop_px={self.crop_px}."
             )
         if self.interpolation == "bicubic" and not self.antialias:
             raise ValueError(
@@ -83,7 +84,7 @@ class Preprocessing(BaseModel):
 
     @classmethod
     def imagenet(cls, resize_px: int = 256, crop_px: int = 224, **overrides: Any) -> Self:
-        """As torchvision's ImageNet weights want it: the middle of the image, RGB, ImageNet's mean and std."""
+        """As torchvision's ImageNet weights need it: the middle of the image, RGB, ImageNet's mean and std."""
         fields = {
             "policy": "crop",
             "resize_px": resize_px,
@@ -150,17 +151,19 @@ class Preprocessing(BaseModel):
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
     def describe(self) -> str:
-        """The whole of it as an English sentence."""
+        """The preprocessing as an English sentence."""
         how = f"{self.interpolation} interpolation {'with' if self.antialias else 'without'} antialiasing"
+        square = f"{self.crop_px}×{self.crop_px} px"
         what = {
-            "crop": f"scales the short side to {self.resize_px} px ({how}) and cuts out the central {self.crop_px}×{self.crop_px} px",
-            "pad": f"scales the long side to {self.resize_px} px ({how}) and fills up to {self.crop_px}×{self.crop_px} px with {self.fill}",
-            "squash": f"scales both sides to {self.resize_px} px whatever the aspect ({how}) and cuts out the central "
-            f"{self.crop_px}×{self.crop_px} px",
+            "crop": f"scales the short side to {self.resize_px} px ({how}) and cuts out the central {square}",
+            "pad": f"scales the long side to {self.resize_px} px ({how}) and fills up to {square} with {self.fill}",
+            "squash": f"scales both sides to {self.resize_px} px whatever the aspect ({how}) "
+            f"and cuts out the central {square}",
         }[self.policy]
         colour = "reduces the image to one gray channel" if self.channels == 1 else "keeps the three RGB channels"
         numbers = [", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
-        return f"It {colour}, {what}, multiplies the values by {self.scale:.6g}, subtracts {numbers[0]} and divides by {numbers[1]}."
+        values = f"multiplies the values by {self.scale:.6g}, subtracts {numbers[0]} and divides by {numbers[1]}"
+        return f"It {colour}, {what}, {values}."
 
     def _resize(self, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
         if picture.size == size:
@@ -183,7 +186,7 @@ class Preprocessing(BaseModel):
 
 
 def _bilinear(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Bilinear without antialiasing, pixel centres at half: as torch's interpolate(antialias=False, align_corners=False)."""
+    """Bilinear without antialiasing, as torch's interpolate(antialias=False, align_corners=False)."""
     values = pixels.astype(np.float32)
     for axis, length in ((0, size[1]), (1, size[0])):
         source = pixels.shape[axis]

@@ -1,4 +1,4 @@
-"""What the three dashboards show: every panel with its queries, unit and one sentence. `dashboards.py` makes Grafana's JSON of it."""
+"""The three dashboards: every panel with its queries, unit and one sentence. `dashboards.py` writes Grafana's JSON."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,9 +14,9 @@ class Panel:
         title: unique on its dashboard.
         kind: Grafana's panel type.
         unit: Grafana's name for it, e.g. `s`, `reqps`, `percentunit`.
-        description: what it says, and when to worry.
+        description: what it shows, and which values need attention.
         queries: PromQL by legend; a legend may name labels as {{label}}.
-        stacked: whether the series add up to something.
+        stacked: whether to stack the series.
     """
 
     title: str
@@ -32,8 +32,8 @@ class Dashboard:
     """One page.
 
     Attributes:
-        uid: of its address and its file.
-        title: for people.
+        uid: in its address and the name of its file.
+        title: as it is shown.
         rows: panels by the title of their row.
     """
 
@@ -79,20 +79,20 @@ OVERVIEW = Dashboard(
                 },
             ),
             Panel(
-                "Error budget burnt, times its rate",
+                "Error budget burn rate",
                 "timeseries",
                 "none",
-                "1 uses the budget up in exactly 30 days; 14.4 over an hour wakes somebody.",
+                "At 1 the budget lasts exactly 30 days. Above 14.4 over an hour an alert is sent.",
                 {
                     "over 5 minutes": "sightline:errors:ratio_rate5m / 0.001",
                     "over an hour": "sightline:errors:ratio_rate1h / 0.001",
                 },
             ),
             Panel(
-                "Latency budget burnt, times its rate",
+                "Latency budget burn rate",
                 "timeseries",
                 "none",
-                "As for errors: the budget is 1 % of the answers beyond 250 ms.",
+                "As for errors. The budget is 1 % of the answers above 250 ms.",
                 {
                     "over 5 minutes": "sightline:slow:ratio_rate5m / 0.01",
                     "over an hour": "sightline:slow:ratio_rate1h / 0.01",
@@ -112,7 +112,7 @@ OVERVIEW = Dashboard(
                 "Images by outcome",
                 "timeseries",
                 "cps",
-                "Refused images are the client's, failed ones ours.",
+                "Refused images are the client's fault, failed images the service's.",
                 {"{{outcome}}": f"sum by (outcome) (rate(sightline_images_total{_RATE}))"},
                 stacked=True,
             ),
@@ -120,7 +120,7 @@ OVERVIEW = Dashboard(
                 "Requests refused as a whole",
                 "timeseries",
                 "reqps",
-                "By reason; `overloaded` means that all places or bytes were taken.",
+                "By reason. `overloaded`: a replica was at its limit of requests or bytes.",
                 {"{{reason}}": f"sum by (reason) (rate(sightline_rejections_total{_RATE}))"},
                 stacked=True,
             ),
@@ -130,21 +130,21 @@ OVERVIEW = Dashboard(
                 "Seconds to an answer",
                 "timeseries",
                 "s",
-                "From the last byte of a request to its answer, where that was 200.",
+                "From the last byte of a request to its answer, for answers with status 200.",
                 _quantiles("sightline_request_seconds"),
             ),
             Panel(
                 "Seconds to an answer, spread",
                 "heatmap",
                 "s",
-                "How many answers took how long.",
+                "Number of answers by duration.",
                 {"{{le}}": f"sum by (le) (increase(sightline_request_seconds_bucket{_RATE}))"},
             ),
         ),
         "Service": (
             Panel("Replicas ready", "stat", "none", "Replicas that can answer now.", {"ready": "sum(sightline_ready)"}),
             Panel(
-                "What is served",
+                "Model in service",
                 "table",
                 "none",
                 "Model, version, digest and engine of each replica.",
@@ -161,7 +161,7 @@ OVERVIEW = Dashboard(
                 "Memory of the replicas",
                 "timeseries",
                 "bytes",
-                "Resident memory, and a GPU's where there is one. It must not grow with the requests.",
+                "Resident memory, and GPU memory if there is a GPU. It must not grow with the requests.",
                 {"{{kind}} {{replica}}": "sum by (kind, replica) (sightline_memory_bytes)"},
             ),
         ),
@@ -177,9 +177,10 @@ INFERENCE = Dashboard(
                 "Time an image takes, by stage",
                 "timeseries",
                 "s",
-                "Exact means, added up: what one answered image costs in each stage, whole batches divided among their images.",
+                "Exact mean time of each stage per answered image; a batch's time is divided by its images.",
                 {
-                    "{{stage}}": f"sum by (stage) (rate(sightline_stage_seconds_sum{_RATE})) / on () group_left {_SERVED}"
+                    "{{stage}}": f"sum by (stage) (rate(sightline_stage_seconds_sum{_RATE}))"
+                    f" / on () group_left {_SERVED}"
                 },
                 stacked=True,
             ),
@@ -187,16 +188,17 @@ INFERENCE = Dashboard(
                 "p95 by stage",
                 "timeseries",
                 "s",
-                "Read once a request, decode, preprocess and queue once an image, inference and postprocess once a batch.",
+                "Read per request; queue, decode and preprocess per image; inference and postprocess per batch.",
                 {
-                    "{{stage}}": f"histogram_quantile(0.95, sum by (stage, le) (rate(sightline_stage_seconds_bucket{_RATE})))"
+                    "{{stage}}": "histogram_quantile(0.95, sum by (stage, le) "
+                    f"(rate(sightline_stage_seconds_bucket{_RATE})))"
                 },
             ),
             Panel(
                 "Share of time spent waiting",
                 "timeseries",
                 "percentunit",
-                "Of all stages' seconds those in queue. Over a half means more load than the machine does.",
+                "Share of all stages' time spent in queue. Above a half the load exceeds what the machine can do.",
                 {
                     "queue": f'sum(rate(sightline_stage_seconds_sum{{stage="queue"}}{_RATE}))'
                     f" / sum(rate(sightline_stage_seconds_sum{_RATE}))"
@@ -205,24 +207,24 @@ INFERENCE = Dashboard(
         ),
         "Batches": (
             Panel(
-                "Images a batch",
+                "Images per batch",
                 "timeseries",
                 "none",
-                "Exact mean. It grows with the load, on a CPU up to 4.",
+                "Exact mean. It grows with the load, up to 4 on a CPU.",
                 {"mean": f"sum(rate(sightline_batch_size_sum{_RATE})) / sum(rate(sightline_batch_size_count{_RATE}))"},
             ),
             Panel(
                 "Batches by size",
                 "heatmap",
                 "none",
-                "How many batches had how many images.",
+                "Number of batches by number of images.",
                 {"{{le}}": f"sum by (le) (increase(sightline_batch_size_bucket{_RATE}))"},
             ),
             Panel(
-                "Images that wait",
+                "Waiting images",
                 "timeseries",
                 "none",
-                "For a worker, by replica.",
+                "Images that wait for a worker, by replica.",
                 {"{{replica}}": "sum by (replica) (sightline_pending_images)"},
             ),
         ),
@@ -238,11 +240,11 @@ INFERENCE = Dashboard(
                 "Memory of the machine",
                 "timeseries",
                 "percentunit",
-                "Over 90 % the kernel may end a replica.",
+                "Above 90 % the kernel may kill a replica.",
                 {"used": "max(ray_node_mem_used / ray_node_mem_total)"},
             ),
             Panel(
-                "Refused because all places or bytes were taken",
+                "Refused because of overload",
                 "timeseries",
                 "reqps",
                 "503 with Retry-After.",
@@ -261,7 +263,7 @@ INFERENCE = Dashboard(
                 "GPU memory",
                 "timeseries",
                 "percentunit",
-                "Over 92 % batches may have to run in halves.",
+                "Above 92 % batches may have to run in halves.",
                 {
                     "GPU {{GpuIndex}}": "sum by (GpuIndex) (ray_node_gram_used)"
                     " / (sum by (GpuIndex) (ray_node_gram_used) + sum by (GpuIndex) (ray_node_gram_available))"
@@ -280,7 +282,7 @@ DATA = Dashboard(
                 "Images that cannot be decoded",
                 "timeseries",
                 "cps",
-                "By reason: a client has changed, or a limit is too small.",
+                "By reason. A rise means that a client has changed or a limit is too small.",
                 {"{{reason}}": f"sum by (reason) (rate(sightline_decode_failures_total{_RATE}))"},
                 stacked=True,
             ),
@@ -288,16 +290,17 @@ DATA = Dashboard(
                 "Share that cannot be decoded",
                 "timeseries",
                 "percentunit",
-                "Over 5 % opens a ticket.",
+                "Above 5 % an alert opens a ticket.",
                 {
-                    "share": f"sum(rate(sightline_decode_failures_total{_RATE})) / sum(rate(sightline_images_total{_RATE}))"
+                    "share": f"sum(rate(sightline_decode_failures_total{_RATE}))"
+                    f" / sum(rate(sightline_images_total{_RATE}))"
                 },
             ),
             Panel(
                 "Formats",
                 "timeseries",
                 "cps",
-                "Of the images that were decoded.",
+                "File formats of the decoded images.",
                 {"{{format}}": f"sum by (format) (rate(sightline_decoded_images_total{_RATE}))"},
                 stacked=True,
             ),
@@ -305,7 +308,7 @@ DATA = Dashboard(
                 "Cache",
                 "timeseries",
                 "cps",
-                "Lookups by outcome, where SIGHTLINE_CACHE_IMAGES is set.",
+                "Lookups by outcome, if SIGHTLINE_CACHE_IMAGES is set.",
                 {"{{outcome}}": f"sum by (outcome) (rate(sightline_cache_lookups_total{_RATE}))"},
                 stacked=True,
             ),
@@ -315,27 +318,27 @@ DATA = Dashboard(
                 "Confidence",
                 "timeseries",
                 "percentunit",
-                "Of the best label, calibrated: half of the answers are below p50.",
+                "Calibrated probability of the best label. Half of the answers are below p50.",
                 _quantiles("sightline_confidence"),
             ),
             Panel(
                 "Confidence, spread",
                 "heatmap",
                 "percentunit",
-                "How many answers were how sure.",
+                "Number of answers by confidence.",
                 {"{{le}}": f"sum by (le) (increase(sightline_confidence_bucket{_RATE}))"},
             ),
             Panel(
-                "Unsure answers of an hour",
+                "Answers with low confidence, last hour",
                 "timeseries",
                 "percentunit",
-                "Share with a best label of less than 0.5.",
+                "Share of answers with confidence below 0.5.",
                 {"share": "sightline:low_confidence:ratio1h"},
             ),
         ),
         "Classes": (
             Panel(
-                "Class mix of an hour",
+                "Class mix, last hour",
                 "bargauge",
                 "percentunit",
                 "The 15 most frequent best labels.",
@@ -345,16 +348,17 @@ DATA = Dashboard(
                 "Class mix against the baseline",
                 "bargauge",
                 "percentunit",
-                "The 10 labels that have moved most since the model was made; below 0 is rarer.",
+                "The 10 labels whose share has changed most since the model was made; below 0 is less frequent.",
                 {
-                    "{{label}}": "topk(10, abs(sightline:label_share:1h - on (label) max by (label) (sightline_reference_share)))"
+                    "{{label}}": "topk(10, abs(sightline:label_share:1h"
+                    " - on (label) max by (label) (sightline_reference_share)))"
                 },
             ),
             Panel(
                 "Drift",
                 "timeseries",
                 "none",
-                "Population stability index of the best labels: over 0.2 something has changed.",
+                "Population stability index of the best labels. Above 0.2 the input has changed.",
                 {"PSI": "sightline:label_psi:1h"},
             ),
         ),

@@ -1,10 +1,10 @@
 """`make bench`: JPEG in, five labels out, for Sightline, its peers, and a bare loop on the same machine.
 
-Every server gets the same photos and the same weights. It is started, checked for right answers, warmed, measured at 1, 16 and
-64 clients, and stopped, before the next one starts; and that once per round. The loop (`loadtests.bench.ceiling`) has no server
-around it. It is measured right before and right after each server's 64 clients, while that server is paused. Servers are compared
-by their share of the loop, because a shared machine's speed can double within the hour, so absolute numbers do not compare. The
-last line is JSON.
+Every server gets the same photos and the same weights. It is started, checked for right answers, warmed, measured at 1,
+16 and 64 clients, and stopped, before the next one starts; and that once per round. The loop
+(`loadtests.bench.ceiling`) has no server around it. It is measured right before and right after each server's 64
+clients, while that server is paused. Servers are compared by their share of the loop, because a shared machine's speed
+can double within the hour, so absolute numbers do not compare. The last line is JSON.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from loadtests.bench.wrk import wrk
 from service.local.ports import free_ports
 
 _CHECKED = 12  # photos whose answers are compared before anything is measured
-_AGREEMENT = 0.9  # of the best labels with those of the reference
+_AGREEMENT = 0.9  # least share of best labels that equal the reference's
 _WARM_S = 3
 _ROOM = 10  # a server may take the ports after its own as well
 
@@ -74,14 +74,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--archs", type=lambda text: text.split(","), default=["mobilenet_v2", "resnet50"], help="joined with commas"
     )
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), help="names of contenders, joined with commas; the ceiling always"
-    )
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names of contenders, joined with commas")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="1..20", help="default: 3")
     parser.add_argument(
-        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="a measurement (default: 8)"
+        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="of a measurement (default: 8)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every number")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
     return parser.parse_args()
 
 
@@ -93,7 +91,7 @@ def _round(
     number: int,
     console: Console,
 ) -> dict[str, dict[str, Any]]:
-    """One measurement of everybody, in another order each time."""
+    """Measures every contender once, in another order each time."""
     order = random.Random(number).sample(chosen, len(chosen))
     results: dict[str, dict[str, Any]] = {}
     with Ceiling(network.bundle, corpus) as ceiling:
@@ -156,10 +154,10 @@ def _measure(
 
 
 def _check(contender: Contender, port: int, bodies: list[bytes], network: Network) -> tuple[float, float]:
-    """How many best labels are those of the reference, and the largest difference of their scores.
+    """The share of best labels that equal the reference's, and the largest difference of their scores.
 
     Raises:
-        ServerFailed: fewer than 90 %: what is served is not the network.
+        ServerFailed: fewer than 90 % are equal, so it does not serve the network.
     """
     expected = json.loads((network.folder / "expected.json").read_text())
     right, difference = 0, 0.0

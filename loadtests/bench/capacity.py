@@ -1,9 +1,9 @@
-"""`make capacity`: the highest rate of requests that the service bears with its 99th percentile within a bound.
+"""`make capacity`: the highest rate of requests that the service sustains with its 99th percentile within a bound.
 
-Arrivals are a Poisson process (`loadtests.bench.openloop`); the rate is found by halving, then confirmed three times with so many
-requests that the percentile means something, and lowered by 5 % where one of the three fails. Beside it stands the *closed-loop
-throughput*, what 64 clients get that each wait for their answer: another number for another question. The client shares the
-machine with the service. Written are JSON, a table for a document, and a picture; the last line is JSON.
+Requests arrive as a Poisson process (`loadtests.bench.openloop`). The rate is found by bisection, then confirmed three
+times with enough requests for a reliable percentile; if one of the three fails, the rate is lowered by 5 %. The
+*closed-loop throughput*, of 64 clients that each wait for their answer, is measured too. The client runs on the same
+machine as the service. Writes JSON, a table and a picture; the last line is JSON.
 """
 
 import argparse
@@ -31,15 +31,16 @@ from loadtests.bench.sightline import running
 _CLIENTS = 64
 _CONFIRMATIONS = 3
 _STEP_DOWN = 0.95
+_COLUMNS = ("offered", "answered", "p50_ms", "p99_ms", "failed", "mean_batch_size")
 _WIDTH = 0.04  # the search ends when high and low differ by less
 _SWEEP = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3)  # of the capacity
-_LATE = 0.2  # of the bound: a client that is later than this measures itself
-_SETTLED_S = 40.0  # until the metrics page has what was answered
+_LATE = 0.2  # of the bound: a client that sends later than this measures itself
+_SETTLED_S = 40.0  # until the metrics page shows all answers
 
 
 @dataclass(frozen=True)
 class Service:
-    """What is measured.
+    """The service under test.
 
     Attributes:
         classify: the address of its classification.
@@ -70,25 +71,23 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.capacity", description=__doc__)
-    parser.add_argument(
-        "--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)"
-    )
-    parser.add_argument("--metrics-url", help="of its metrics, needed with --url")
-    parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
+    parser.add_argument("--url", help="a running service, e.g. http://127.0.0.1:8000 (default: start one)")
+    parser.add_argument("--metrics-url", help="address of its metrics; needed with --url")
+    parser.add_argument("--arch", default="mobilenet_v2", help="network of the service that is started")
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument(
-        "--p99-ms", type=float, default=250.0, help="the bound (default: 250, that of the latency objective)"
+        "--p99-ms", type=float, default=250.0, help="bound of p99 (default: 250, the latency objective)"
     )
     parser.add_argument(
         "--requests",
         type=int,
         default=10_500,
-        help="of a confirmation (default: 10,500: p99 to 0.25 % at 99 % confidence)",
+        help="requests of a confirmation (default: 10,500, which gives p99 to 0.25 % at 99 % confidence)",
     )
     parser.add_argument(
-        "--trial-s", type=float, default=15.0, help="seconds of a trial of the search and of a rate of the picture"
+        "--trial-s", type=float, default=15.0, help="seconds of each search step and of each point in the plot"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the arrivals")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parsed = parser.parse_args()
     if bool(parsed.url) != bool(parsed.metrics_url):
@@ -118,18 +117,19 @@ def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, c
 
     def tried(rate: float, count: int) -> Measured:
         found = measure(service.classify, photos, rate, count, next(seeds))
-        verdict = "borne" if _borne(found, parsed.p99_ms) else "not borne"
+        verdict = "sustained" if _sustained(found, parsed.p99_ms) else "not sustained"
         console.print(
             f"{rate:.1f} requests/s offered: {found.answered:.1f} answered, p50 {found.percentile(50):.0f} ms, "
-            f"p99 {found.percentile(99):.0f} ms, {found.failed} failed, client late by {found.late_ms:.1f} ms: {verdict}"
+            f"p99 {found.percentile(99):.0f} ms, {found.failed} failed, "
+            f"client late by {found.late_ms:.1f} ms: {verdict}"
         )
         return found
 
     capacity, confirmations = search(
         throughput,
-        lambda rate: _borne(tried(rate, max(200, int(rate * parsed.trial_s))), parsed.p99_ms),
+        lambda rate: _sustained(tried(rate, max(200, int(rate * parsed.trial_s))), parsed.p99_ms),
         lambda rate: tried(rate, parsed.requests),
-        lambda found: _borne(found, parsed.p99_ms),
+        lambda found: _sustained(found, parsed.p99_ms),
     )
     sweep = []
     for share in _SWEEP:
@@ -154,25 +154,25 @@ def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, c
 
 def search(
     throughput: float,
-    borne: Callable[[float], bool],
+    sustained: Callable[[float], bool],
     confirm: Callable[[float], Measured],
     holds: Callable[[Measured], bool],
 ) -> tuple[float, list[Measured]]:
-    """The highest rate that is borne and confirmed, and what confirmed it.
+    """The highest rate that is sustained and confirmed, and the measurements that confirmed it.
 
     Args:
-        throughput: requests a second that the closed loop got; the search begins between a tenth and 1.2 of it.
-        borne: tries a rate shortly.
-        confirm: tries a rate long enough to say so.
-        holds: whether that was borne.
+        throughput: requests per second of the closed loop; the search begins between a tenth and 1.2 times that.
+        sustained: tries a rate for a short time.
+        confirm: tries a rate for long enough to be sure.
+        holds: whether a confirmation succeeded.
 
     Raises:
-        RuntimeError: not even a tenth of the throughput is borne.
+        RuntimeError: not even a tenth of the throughput is sustained.
     """
     low, high = 0.1 * throughput, 1.2 * throughput
     while high - low > _WIDTH * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if borne(middle) else (low, middle)
+        low, high = (middle, high) if sustained(middle) else (low, middle)
     rate = low
     while rate >= 0.1 * throughput:
         confirmations: list[Measured] = []
@@ -185,11 +185,11 @@ def search(
             return rate, confirmations
         rate *= _STEP_DOWN
     raise RuntimeError(
-        f"Not even {0.1 * throughput:.1f} requests/s are borne, a tenth of the closed loop's; see the lines above."
+        f"Not even {0.1 * throughput:.1f} requests/s are sustained, a tenth of the closed loop's; see the lines above."
     )
 
 
-def _borne(found: Measured, p99_ms: float) -> bool:
+def _sustained(found: Measured, p99_ms: float) -> bool:
     if found.late_ms > _LATE * p99_ms and found.percentile(99) <= p99_ms:
         raise RuntimeError(
             f"The client sends {found.late_ms:.0f} ms late, so it measures itself; use a machine with more cores."
@@ -210,7 +210,7 @@ def _facts(found: Measured) -> dict[str, Any]:
 
 
 def _closed_loop(url: str, photos: list[bytes], seconds: float) -> float:
-    """Answers a second of 64 clients that each wait for theirs."""
+    """Answers per second of 64 clients that each wait for their answer."""
 
     async def run() -> float:
         done = 0
@@ -233,7 +233,7 @@ def _closed_loop(url: str, photos: list[bytes], seconds: float) -> float:
 
 
 def _batches(service: Service) -> tuple[float, float]:
-    """Images that were inferred and in how many batches, so far, over all replicas; once the page shows what has been answered."""
+    """Images and batches inferred so far, over all replicas. Waits until the metrics no longer change."""
     deadline, last = time.monotonic() + _SETTLED_S, (-1.0, -1.0)
     while True:
         totals = {"ray_sightline_batch_size_sum": 0.0, "ray_sightline_batch_size_count": 0.0}
@@ -249,21 +249,21 @@ def _batches(service: Service) -> tuple[float, float]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown."""
+    """The report as Markdown."""
     sure = report["confirmations"]
     lines = [
-        f"{report['machine']}; commit {report['commit']}; {report['model']}; seed {report['seed']}; `{report['command']}`.",
+        f"{report['machine']}; commit {report['commit']}; {report['model']}; seed {report['seed']}; "
+        f"`{report['command']}`.",
         "",
-        f"- open-loop capacity, p99 within {report['p99_bound_ms']:g} ms: **{report['open_loop_capacity']} requests/s**, confirmed "
-        f"{len(sure)} times with {sure[0]['requests']} requests: p99 {', '.join(str(one['p99_ms']) for one in sure)} ms",
+        f"- open-loop capacity, p99 within {report['p99_bound_ms']:g} ms: "
+        f"**{report['open_loop_capacity']} requests/s**, "
+        f"confirmed {len(sure)} times with {sure[0]['requests']} requests: "
+        f"p99 {', '.join(str(one['p99_ms']) for one in sure)} ms",
         f"- closed-loop throughput, {_CLIENTS} clients: **{report['closed_loop_throughput']} requests/s**",
         "",
         "| offered/s | answered/s | p50 ms | p99 ms | failed | images a batch |",
         "|---|---|---|---|---|---|",
-        *(
-            f"| {one['offered']} | {one['answered']} | {one['p50_ms']} | {one['p99_ms']} | {one['failed']} | {one['mean_batch_size']} |"
-            for one in report["sweep"]
-        ),
+        *("| " + " | ".join(str(one[name]) for name in _COLUMNS) + " |" for one in report["sweep"]),
     ]
     return "\n".join(lines) + "\n"
 

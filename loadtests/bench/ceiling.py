@@ -1,12 +1,11 @@
-"""The most that this machine can classify, with no server around it.
+"""The bare loop: the most that this machine can classify, with no server around it.
 
-Each of as many threads as there are cores decodes, preprocesses and infers a batch, again and again, in a stream of its own; how
-many images a batch should have is tried out first. One image at a time, with nothing beside it, gives the least time that an
-answer can take.
+One thread per core decodes, preprocesses and infers batches in a stream of its own. The best batch size is found first.
+One image at a time, with nothing else running, gives the shortest possible time of an answer.
 
-A shared machine is now twice as fast as then, so a server is only compared with the loop right before and after it: `Ceiling`
-keeps the loop ready in a process of its own. `python -m loadtests.bench.ceiling BUNDLE PHOTOS` is that process: it reads seconds, one
-number a line, and answers each line with JSON.
+A shared machine's speed can double within the hour, so a server is only compared with the loop right before and after
+it. `Ceiling` keeps the loop ready in a process of its own. `python -m loadtests.bench.ceiling BUNDLE PHOTOS` is that
+process: it reads a number of seconds per line and answers each line with JSON.
 """
 
 import argparse
@@ -35,14 +34,14 @@ _SINGLE_S = 4.0
 
 
 class Ceiling:
-    """The loop in a process of its own, idle but when it is asked; it ends with the block.
+    """The loop in a process of its own, which idles between measurements and ends with the block.
 
     Args:
-        bundle: what it runs.
+        bundle: the model it runs.
         photos: encoded.
 
     Attributes:
-        facts: `single_ms`, the median milliseconds of one image alone; `batch`, images a batch; `engine`.
+        facts: `single_ms`, the median milliseconds of one image alone; `batch`, images per batch; `engine`.
     """
 
     def __init__(self, bundle: Path, photos: list[bytes]) -> None:
@@ -61,11 +60,11 @@ class Ceiling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate()  # its standard input ends, and so does it
+        self._process.communicate()  # the process ends with its standard input
         self._folder.cleanup()
 
     def measure(self, seconds: float) -> dict[str, float]:
-        """`rate` in images a second, `cpu_ms` an image."""
+        """Runs the loop; returns `rate` in images per second and `cpu_ms` per image."""
         assert self._process.stdin is not None  # noqa: S101
         print(seconds, file=self._process.stdin, flush=True)
         return self._answer()
@@ -80,7 +79,7 @@ class Ceiling:
 
 
 def main() -> None:
-    """Serves `Ceiling`."""
+    """Runs in the process of `Ceiling`."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.ceiling", description=__doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("photos", type=Path, metavar="PHOTOS")

@@ -1,4 +1,4 @@
-"""Who takes part in the benchmark: how each is started, what a request to it looks like, and where the labels are in its answer."""
+"""The contenders of the benchmark: how each is started, its requests, and where its answers hold the labels."""
 
 import base64
 import json
@@ -24,7 +24,8 @@ class Body:
 
 
 def _multipart(photo: bytes) -> bytes:
-    head = f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="image"; filename="photo.jpg"\r\ncontent-type: image/jpeg\r\n\r\n'
+    disposition = 'content-disposition: form-data; name="image"; filename="photo.jpg"'
+    head = f"--{_BOUNDARY}\r\n{disposition}\r\ncontent-type: image/jpeg\r\n\r\n"
     return head.encode() + photo + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
@@ -49,12 +50,12 @@ class Contender:
 
     Attributes:
         name: in the table.
-        peer: its folder below peers/, whose .venv runs it; None is Sightline itself.
-        command: arguments after the interpreter, from the port and the network.
-        path: of its classification.
-        body: what it takes.
-        labels: its answer as parsed JSON → the labels with their scores, best first.
-        environment: more variables, from the port and the network.
+        peer: its folder below peers/, whose .venv runs it; None for Sightline itself.
+        command: (port, network) → arguments after the interpreter.
+        path: path of its classification.
+        body: how a photo is sent.
+        labels: its answer as parsed JSON → labels with their scores, the best first.
+        environment: (port, network) → additional variables.
     """
 
     name: str

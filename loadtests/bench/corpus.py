@@ -1,4 +1,4 @@
-"""The photos that requests carry: real ones where a folder is given, else rendered ones of the same sizes."""
+"""The photos of the benchmark: real ones from a folder, or rendered ones of the same sizes."""
 
 import io
 from pathlib import Path
@@ -14,8 +14,8 @@ def photos(folder: Path | None) -> dict[str, bytes]:
     """Encoded images by name, in a fixed order.
 
     Args:
-        folder: where real ones lie. Left out are those that cannot be decoded, and gray ones: on such a one TorchServe's own
-            image classifier fails, with the whole batch. None renders.
+        folder: of real photos. Files that cannot be decoded are skipped, and so are gray ones: on them TorchServe's own
+            image classifier fails with the whole batch. None renders photos.
 
     Raises:
         ValueError: the folder holds none.

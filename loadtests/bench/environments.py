@@ -15,7 +15,7 @@ def install(peer: str, console: Console) -> None:
 
     Args:
         peer: a folder below peers/.
-        console: where it is said that this takes time.
+        console: where progress is shown.
     """
     folder = PEERS / peer
     lock, python, stamp = folder / "requirements.lock", folder / ".venv" / "bin" / "python", folder / ".venv" / "lock"

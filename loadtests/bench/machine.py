@@ -7,12 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "loadtests" / ".cache"
-"""Networks that were made once, for the photos that they know."""
+"""Networks of the benchmark, made once for each set of photos."""
 RESULTS = ROOT / "loadtests" / "results"
 
 
 def machine() -> str:
-    """In words."""
+    """CPU, system and Python, in words."""
     model = next(
         (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )
@@ -20,7 +20,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The short hash of what is checked out."""
+    """The short hash of the checked-out commit."""
     return subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()

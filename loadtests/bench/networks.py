@@ -1,4 +1,4 @@
-"""The networks that the benchmark serves, on disk for everybody: torchvision's files for the peers, a bundle for us."""
+"""The networks of the benchmark on disk: torchvision's files for the peers, a bundle for Sightline."""
 
 import json
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ class Network:
 
     Attributes:
         arch: its name, here and in torchvision.
-        folder: network.json and network.safetensors, by torchvision's names, for the peers; expected.json: each photo's best label
-            and its score.
-        bundle: models/NAME/1 of the same weights, for us.
+        folder: network.json and network.safetensors, by torchvision's names, for the peers; expected.json: each photo's
+            best label and its score.
+        bundle: models/NAME/1 with the same weights, for Sightline.
     """
 
     arch: str
@@ -46,7 +46,7 @@ class Network:
 
 
 def prepare(arch: str, photos: dict[str, bytes], cache: Path, console: Console) -> Network:
-    """Makes the network, or finds it where it was made before."""
+    """Makes the network, or finds it in the cache."""
     folder = cache / arch
     network = Network(arch, folder, folder / "models" / arch.replace("_", "-") / "1")
     if network.bundle.exists():

@@ -1,6 +1,6 @@
-"""Requests that come when they come: arrivals of a Poisson process, whether or not the last ones have been answered.
+"""An open loop: requests arrive as a Poisson process, whether or not earlier ones have been answered.
 
-A request's time counts from when it was due, not from when it could be sent, so a server that stands still is not spared the
+A request's time counts from when it was due, not from when it was sent, so a server that stalls is also measured by the
 requests of that time. https://github.com/mlcommons/inference_policies calls this the server scenario.
 """
 
@@ -14,21 +14,22 @@ from dataclasses import dataclass
 
 import aiohttp
 
-MAX_OPEN = 2_000  # requests in flight; one more is not sent and counts as dropped
+MAX_OPEN = 2_000  # requests in flight; further ones are not sent and count as dropped
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one rate.
+    """The result of one rate.
 
     Attributes:
-        offered: requests a second, as asked for.
+        offered: requests per second that were due.
         seconds: from the first request's due time to the last one's answer.
         milliseconds: of each answer with 200, from when its request was due; ascending.
-        statuses: how many answers by status; 0 is a connection that failed.
+        statuses: number of answers by status; 0 is a failed connection.
         dropped: requests that were due and not sent, because MAX_OPEN were open.
-        late_ms: 99th percentile of how long after its due time a request was sent: the client's own fault.
+        late_ms: 99th percentile of the time between when a request was due and when it was sent: the client's own
+            delay.
     """
 
     offered: float
@@ -40,7 +41,7 @@ class Measured:
 
     @property
     def answered(self) -> float:
-        """Answers with 200 a second."""
+        """Answers with 200 per second."""
         return len(self.milliseconds) / self.seconds
 
     @property
@@ -49,7 +50,7 @@ class Measured:
         return self.dropped + sum(count for status, count in self.statuses.items() if status != 200)
 
     def percentile(self, percent: int) -> float:
-        """Milliseconds within which so many percent of the answers came, 1 to 99; infinity where there are fewer than 100."""
+        """This percentile of the milliseconds, 1 to 99; infinite with fewer than 100 answers."""
         return (
             statistics.quantiles(self.milliseconds, n=100)[percent - 1]
             if len(self.milliseconds) >= 100
@@ -58,7 +59,7 @@ class Measured:
 
 
 def arrivals(rate: float, count: int, seed: int) -> list[float]:
-    """When each of so many requests is due, in seconds after the start: intervals are exponential with mean 1/rate."""
+    """When each request is due, in seconds after the start. Intervals are exponential with mean 1/rate."""
     generator, due = random.Random(seed), 0.0
     found = []
     for _ in range(count):
@@ -73,8 +74,8 @@ def measure(url: str, bodies: Sequence[bytes], rate: float, count: int, seed: in
     Args:
         url: of the classification.
         bodies: at least one.
-        rate: requests a second, above 0.
-        count: how many requests.
+        rate: requests per second, above 0.
+        count: number of requests.
         seed: of the arrivals.
     """
     return asyncio.run(_measure(url, bodies, rate, count, seed))

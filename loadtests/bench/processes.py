@@ -1,4 +1,4 @@
-"""One server under measurement: its start, the processor time and memory of all its processes, its end."""
+"""A server under measurement: its start and end, and the CPU time and memory of all its processes."""
 
 import contextlib
 import http.client
@@ -22,16 +22,16 @@ _QUIET_S = 30.0
 
 
 class ServerFailed(RuntimeError):
-    """A server did not answer in time, or answered wrongly. The message ends with what it last said."""
+    """A server did not answer in time, or answered wrongly. The message ends with its last output."""
 
 
 class Server:
-    """Starts with the block, ends with it, and everything that it started ends too.
+    """A server that runs while the block does. All its processes end with it.
 
     Args:
-        command: without a shell.
-        environment: all of it.
-        folder: where it runs.
+        command: the program and its arguments.
+        environment: all of its variables.
+        folder: its working directory.
 
     Attributes:
         start_s: seconds from the start to the first right answer.
@@ -75,7 +75,7 @@ class Server:
         """Posts the body until it is answered with 200; returns that answer.
 
         Raises:
-            ServerFailed: the server ended, or gave no such answer in time.
+            ServerFailed: the server ended, or did not answer with 200 in time.
         """
         last = "it does not listen"
         while time.monotonic() - self._started < _START_TIMEOUT_S:
@@ -97,7 +97,7 @@ class Server:
         )
 
     def cpu_s(self) -> float:
-        """Processor seconds of all its processes so far, and of their children that have ended."""
+        """CPU seconds of all its processes so far, including children that have ended."""
         total = 0.0
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -106,7 +106,7 @@ class Server:
         return total
 
     def wait_until_quiet(self) -> None:
-        """Until its processes take less than a third of a core, or for half a minute: clients that left leave their requests behind."""
+        """Waits, at most 30 s, until its processes use less than a third of a core: abandoned requests may run."""
         deadline = time.monotonic() + _QUIET_S
         while time.monotonic() < deadline:
             before = self.cpu_s()
@@ -116,7 +116,7 @@ class Server:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Stops all its processes for the time of the block: what it takes idle is its own, not the loss of what is measured beside it."""
+        """Pauses all its processes during the block, so that its idle CPU use does not slow the reference loop."""
         stopped = self.processes()
         for process in stopped:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -129,7 +129,7 @@ class Server:
                     process.resume()
 
     def memory_bytes(self) -> int:
-        """Proportional memory of all its processes now."""
+        """The proportional set size of all its processes."""
         total = 0
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -138,7 +138,7 @@ class Server:
 
     @contextlib.contextmanager
     def watching_memory(self) -> Iterator[None]:
-        """Keeps `peak_bytes`, once a second within the block. Nothing is to be timed in it: reading takes 4 % of a core."""
+        """Updates `peak_bytes` once a second during the block. Time nothing in it: reading takes 4 % of a core."""
         over = threading.Event()
 
         def watch() -> None:
@@ -160,7 +160,7 @@ class Server:
         return self._said.read().decode(errors="replace")
 
     def processes(self) -> list[psutil.Process]:
-        """All that run now, the first one first."""
+        """All its processes that run now, the first one first."""
         try:
             return [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
@@ -168,7 +168,7 @@ class Server:
 
 
 def post(port: int, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
-    """One request: status and answer."""
+    """Sends one request; returns status and answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", path, body, {"content-type": content_type})

@@ -12,7 +12,7 @@ CLIENTS = (1, 16, 64)
 
 
 def summarise(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """For each contender: the median of each number, its share of the ceiling, and Sightline's share divided by its share.
+    """The median of each number, each contender's share of the ceiling, and Sightline's share divided by that.
 
     Args:
         rounds: for each round, each contender's numbers; an empty dict for one that failed.
@@ -27,7 +27,7 @@ def summarise(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, An
         if not got:
             summary[name] = {}
             continue
-        # What is no number, such as an engine's name, is the same in every round.
+        # Values that are no numbers, such as an engine's name, are equal in every round.
         summary[name] = {
             key: statistics.median(one[key] for one in got) if isinstance(value, int | float) else value
             for key, value in got[0].items()
@@ -35,7 +35,7 @@ def summarise(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, An
         if name != "ceiling":
             summary[name]["of_ceiling"] = _spread(map(_share, got))
         if name not in ("ceiling", "Sightline"):
-            # Who answered nobody at 64 clients within the time has no ratio; its row says 0.
+            # A server without an answer at 64 clients has no ratio; its row says 0.
             both = [one for one in rounds if one[name].get("rate_64") and one.get("Sightline")]
             summary[name]["sightline_is"] = _spread(_share(one["Sightline"]) / _share(one[name]) for one in both)
     return summary
@@ -52,6 +52,7 @@ def _spread(values: Iterable[float]) -> dict[str, float]:
 
 
 def table(arch: str, summary: dict[str, dict[str, Any]]) -> Table:
+    """The summary of one network as a table."""
     columns = (
         "requests/s at 1",
         "16",

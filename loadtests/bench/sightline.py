@@ -1,4 +1,4 @@
-"""Sightline as shipped, with a network and photos, ready to be asked: for what is measured of it alone."""
+"""Runs Sightline as shipped, with a network and photos, for measurements of Sightline alone."""
 
 import contextlib
 import os
@@ -20,14 +20,14 @@ from service.local.ports import free_ports
 
 @dataclass(frozen=True)
 class Sightline:
-    """A running one.
+    """A running service.
 
     Attributes:
         server: its processes.
         port: where it answers.
         metrics_port: where its metrics are.
         photo: one of the photos, encoded.
-        load: what `loadtests.bench.bench.wrk` takes to post all of them in turn.
+        load: arguments of `loadtests.bench.wrk.wrk`, to post all of them in turn.
     """
 
     server: Server
@@ -44,12 +44,12 @@ class Sightline:
 
 @contextlib.contextmanager
 def running(arch: str, folder: Path | None, console: Console) -> Iterator[Sightline]:
-    """Starts it, and ends it with the block.
+    """Runs Sightline while the block runs.
 
     Args:
         arch: of the network.
         folder: of photos; None renders them.
-        console: where the making of the network is shown.
+        console: where progress is shown.
 
     Raises:
         ServerFailed: it does not answer.

@@ -1,7 +1,7 @@
-"""Networks that know photos, made without a download and without training. Needs torch and torchvision only.
+"""Makes networks that recognise given photos, without a download or training. Needs torch and torchvision only.
 
-Speed does not depend on the weights, but answers must differ from photo to photo, and as surely as those of a network that was
-trained, or int8 would be refused. So BatchNorm's statistics are taken from the photos, residual branches are damped, and the
+Speed does not depend on the weights. But answers must differ between photos, as clearly as those of a trained network,
+or int8 would be refused. So BatchNorm's statistics are computed from the photos, residual branches are damped, and the
 last layer has a class for every photo.
 """
 
@@ -13,16 +13,17 @@ from torchvision.models.efficientnet import MBConv
 from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import Bottleneck
 
-_BRANCH = 0.1  # what a residual branch is multiplied by
-_SURENESS = 12.0  # logits between the median photo and the one that resembles it most; at 8 int8's probabilities differed by 0.14
+_BRANCH = 0.1  # factor of a residual branch
+# Logits between the median photo and its nearest neighbour; with 8 the probabilities of int8 differed by 0.14.
+_SURENESS = 12.0
 
 
 @torch.inference_mode()
 def teach(model: nn.Module, batches: Sequence[torch.Tensor]) -> None:
-    """Makes the network answer class k to the k-th photo.
+    """Makes the network answer class k for the k-th photo.
 
     Args:
-        model: ends with a linear layer; changed in place, and in eval mode afterwards.
+        model: ends with a linear layer; it is changed in place and put into eval mode.
         batches: normalised photos, float32 (N, C, H, W) each; all together at most as many as the model has classes.
     """
     model.eval()
@@ -47,7 +48,7 @@ def teach(model: nn.Module, batches: Sequence[torch.Tensor]) -> None:
 
 
 def _branch_end(block: nn.Module) -> nn.BatchNorm2d | None:
-    """What scales the branch of a residual block."""
+    """The layer that scales the branch of a residual block."""
     found: nn.Module | None = None
     if isinstance(block, Bottleneck):
         found = block.bn3
@@ -59,10 +60,10 @@ def _branch_end(block: nn.Module) -> nn.BatchNorm2d | None:
 
 
 def _set_last(last: nn.Linear, features: torch.Tensor) -> None:
-    """The nearest photo, as a linear layer: logit k is -sharpness · ‖z - features[k]‖², without what all share.
+    """A linear layer that finds the nearest photo: logit k is -sharpness · ‖z - features[k]‖², up to a constant.
 
     Args:
-        last: (features → classes); classes beyond the photos are never probable.
+        last: (features → classes); classes without a photo are never probable.
         features: (photos, features), float64.
     """
     nearest = torch.cdist(features, features).square().fill_diagonal_(torch.inf).amin(1)

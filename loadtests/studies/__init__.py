@@ -1,1 +1,1 @@
-"""Measurements that a decision rests on; each names its decision in docs/adr/."""
+"""Measurements on which decisions rest; each names its decision in docs/adr/."""

@@ -1,8 +1,8 @@
-"""`python -m loadtests.studies.batchers BUNDLE`: our batcher beside Ray's `@serve.batch`, with the same work behind both.
+"""`python -m loadtests.studies.batchers BUNDLE`: our batcher beside Ray's `@serve.batch`. For decision 3.
 
-In one replica, without HTTP: so many clients ask one image at a time of one event loop. Both give their batches to the same number of
-threads, which decode and infer them; Ray's is measured without a wait and with its default of 10 ms. Slices alternate, so that
-what else happens on the machine meets all of them. The last line is JSON.
+In one replica, without HTTP, clients submit one image at a time on one event loop. Both batchers give their batches to
+the same number of threads, which decode and infer them. Ray's is measured without a wait and with its default wait of
+10 ms. The contenders alternate, so that other load on the machine affects all of them. The last line is JSON.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from vision.prediction import probabilities
 
 Classify = Callable[[bytes], Awaitable[Any]]
 _CLIENTS = (1, 16, 64)
-_WAITS_S = (0.0, 0.01)  # the latter is what @serve.batch does by default
+_WAITS_S = (0.0, 0.01)  # the latter is the default of @serve.batch
 _LIMITS = DecodeLimits()
 
 
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--slices", type=int, choices=range(1, 101), default=8, metavar="1..100")
-    parser.add_argument("--seconds", type=float, default=3.0, help="a slice")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of one measurement")
     parsed = parser.parse_args()
     images = list(photos(parsed.photos).values())
     ray.init(address="local", include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     try:
-        handle = serve.run(_Replica.bind(), route_prefix=None)  # type: ignore[attr-defined]  # the decorator makes it a Deployment
+        handle = serve.run(_Replica.bind(), route_prefix=None)  # type: ignore[attr-defined]  # it is a Deployment
         results = handle.measure.remote(parsed.bundle.absolute(), images, parsed.slices, parsed.seconds).result()
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
@@ -71,7 +71,7 @@ def main() -> None:
 
 @serve.deployment(health_check_timeout_s=600)
 class _Replica:
-    """`@serve.batch` works in a replica only."""
+    """A replica, because `@serve.batch` works only in one."""
 
     async def measure(self, path: Path, images: list[bytes], slices: int, seconds: float) -> list[dict[str, Any]]:
         """One row for each number of clients and batcher."""

@@ -1,8 +1,10 @@
-"""`python -m loadtests.studies.endurance`: how much memory a replica takes after many requests, and how soon a killed one is replaced.
+"""`python -m loadtests.studies.endurance`: a replica's memory over many requests, and its recovery after a kill.
 
-The service runs as shipped. Memory is the replica's own (unique set size), read while nothing is asked, first after a warm-up and
-then after every tenth part of the requests. Then the replica is killed, again and again, and the time until its successor has
-answered a photo is taken: what Ray needs to notice it included, and, apart, from the start of its process. The last line is JSON.
+For decision 6.
+
+The service runs as shipped. Memory is the replica's unique set size, read while the service idles: after a warm-up, and
+after each tenth of the requests. Then the replica is killed several times, and the time until its successor answers a
+photo is measured: in total, and from the start of the successor's process. The last line is JSON.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from loadtests.bench.processes import ServerFailed, post
 from loadtests.bench.sightline import Sightline, running
 from loadtests.bench.wrk import wrk
 
-_WARMING = 2_000  # requests; buffers for every batch size are there by then
+_WARMING = 2_000  # requests, after which buffers for every batch size exist
 _PARTS = 10
 _CLIENTS = 16
 _SLICE_S = 10
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def _memory(sightline: Sightline, requests: int, console: Console) -> list[dict[str, int]]:
-    """After so many requests, so many bytes."""
+    """Bytes of memory by number of requests."""
     done = -_WARMING
     found: list[dict[str, int]] = []
     while done < requests:
@@ -65,7 +67,7 @@ def _memory(sightline: Sightline, requests: int, console: Console) -> list[dict[
 
 
 def _replaced(sightline: Sightline) -> dict[str, float]:
-    """Seconds from the replica's end to the next answer, and of those the seconds since the process that gave it began."""
+    """Seconds from the replica's end to the next answer, and from the start of the process that gave it."""
     victim = sightline.replica
     victim.kill()
     started = time.time()

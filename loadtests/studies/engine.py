@@ -1,10 +1,11 @@
-"""`python -m loadtests.studies.engine --device cuda`: what a device does of decoding, resizing and inferring, with no server around it.
+"""`python -m loadtests.studies.engine --device cuda`: decoding, resizing and inferring on a device, without a server.
 
-Needs torch, torchvision, Pillow and NumPy only. Each network of torchvision knows the photos (`loadtests.bench.teaching`); it runs in
-float16 through `vision.device`, beside itself in float32 as PyTorch runs it. Decoding is Pillow's, in a thread a core. Rows are
-images/s: `resize` from decoded images in host memory to squares on the device, `infer` from those to logits, `both` from decoded
-images to logits in host memory with two lanes, `all` from encoded ones. Parity is with torchvision's own transforms and float32
-on the CPU. The last line is JSON.
+For decision 15. Needs torch, torchvision, Pillow and NumPy only. Each network of torchvision recognises the photos
+(`loadtests.bench.teaching`). It runs in float16 through `vision.device`, and for comparison in float32 in plain
+PyTorch. Pillow decodes, with one thread per core. Rows are images/s: `resize` from decoded images in host memory to
+squares on the device, `infer` from squares to logits, `both` from decoded images to logits in host memory with two
+lanes, `all` from encoded images. Parity is measured against torchvision's transforms and float32 on the CPU. The last
+line is JSON.
 """
 
 import argparse
@@ -99,7 +100,8 @@ def main() -> None:
             reference, network = _networks(arch, files, parsed.device)
             report["parity"][arch] = parity = _parity(reference, network, files, images, parsed.device)
             print(
-                f"{arch}: top-1 agreement {parity['agreement']:.4f}, largest difference of a probability {parity['difference']:.4f}",
+                f"{arch}: top-1 agreement {parity['agreement']:.4f}, "
+                f"largest difference of a probability {parity['difference']:.4f}",
                 flush=True,
             )
             eager = reference.to(parsed.device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -112,7 +114,8 @@ def main() -> None:
                 row = _measure(network, eager, files, images, batch, parsed, threads)
                 report["rows"].append({"arch": arch, "batch": batch} | row)
                 rates = "".join(f"{row[name]:>10.0f}" for name in _COLUMNS)
-                ratios = f"{row['resize_share']:>15.2f}{row['both'] / row['infer']:>14.2f}{row['infer'] / row['eager']:>15.2f}"
+                overlap, speedup = row["both"] / row["infer"], row["infer"] / row["eager"]
+                ratios = f"{row['resize_share']:>15.2f}{overlap:>14.2f}{speedup:>15.2f}"
                 print(f"{arch:>16}{batch:>7}{rates}{ratios}", flush=True)
     print(json.dumps(report))
 
@@ -170,7 +173,7 @@ def _measure(
             torch.cuda.synchronize()
 
     def twice(work: Callable[[int], Any]) -> Callable[[], object]:
-        """Two at a time, as two workers of the service would ask."""
+        """Runs two at a time, as two workers of the service would."""
         return lambda: list(pair.map(work, range(2)))
 
     def rate(work: Callable[[], Any], count: int) -> float:

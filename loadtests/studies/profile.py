@@ -1,8 +1,9 @@
-"""`python -m loadtests.studies.profile`: where the processor time of one request goes, from its first byte to its answer.
+"""`python -m loadtests.studies.profile`: where the CPU time of a request goes. For decisions 12 to 14.
 
-The service runs as shipped, under a steady load. What its processes and the replica's threads burn comes from the kernel. Inside
-the replica py-spy samples what each Python thread is running, and the thread's time is shared out by those samples; threads that
-are not Python's are the engine's own. So the stages add up to the total. What no rule claims is called `other`.
+The service runs as shipped, under a steady load. The kernel reports the CPU time of its processes and of the replica's
+threads. py-spy samples what each Python thread of the replica runs, and the thread's time is divided by those samples.
+Threads without Python belong to the engine. So the stages add up to the total. Samples that match no rule are called
+`other`.
 """
 
 import argparse
@@ -24,24 +25,25 @@ from loadtests.bench.processes import Server
 from loadtests.bench.sightline import running
 from loadtests.bench.wrk import wrk
 
-# The innermost frame that matches decides. (function and file as py-spy writes them) → stage.
+# (function and file as py-spy writes them) → stage. The innermost frame that matches decides.
 _RULES = (
     (r"\(vision/image\.py|/simplejpeg/", "decode"),
     (r"\(vision/preprocessing\.py", "resize"),
     (r"\(vision/engines/", "infer"),
     (
-        r"\(vision/prediction\.py|_answer \(service/http/classify\.py|\(vision/classification\.py|\(service/http/schemas\.py|/pydantic/|/json/",
+        r"\(vision/(prediction|classification)\.py|_answer \(service/http/classify\.py|\(service/http/schemas\.py"
+        r"|/pydantic/|/json/",
         "answer",
     ),
     (r"read_body|_receive|find_images|/httptools|/uvicorn/protocols", "receive"),
     (
-        r"\(service/observability/metrics\.py|\(service/model/observation\.py|\(service/ray/bridge\.py|/ray/util/metrics|/ray/serve/metrics",
+        r"\(service/(observability/metrics|model/observation|ray/bridge)\.py|/ray/util/metrics|/ray/serve/metrics",
         "metrics",
     ),
     (r"\(service/observability/request_log\.py|/logging/", "log"),
     (r"\(service/model/batching\.py|\(service/model/classifier\.py", "queue"),
     (
-        r"\(service/ray/ingress\.py|\(service/http/envelope\.py|\(service/http/(api|classify)\.py|/fastapi/|/starlette/|/ray/serve/",
+        r"\(service/ray/ingress\.py|\(service/http/(envelope|api|classify)\.py|/fastapi/|/starlette/|/ray/serve/",
         "routing",
     ),
     (r"/asyncio/|uvloop|/concurrent/futures/|threading\.py|/selectors", "event loop"),
@@ -86,7 +88,8 @@ def main() -> None:
         after, threads_after = _cpu_by_process(sightline.server), _threads(replica)
         spy.wait()
         console.print(
-            f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, {time.monotonic() - started:.0f} s"
+            f"{got['requests'] / got['seconds']:.0f} requests/s at {parsed.clients} clients, "
+            f"{time.monotonic() - started:.0f} s"
         )
         samples = _stages(stacks.read_text())
     requests = got["requests"]
@@ -101,7 +104,7 @@ def main() -> None:
             account[stage] += spent * count / stages.total()
     costs = sorted(account.items(), key=lambda item: -item[1])
     milliseconds = {stage: 1000 * seconds / requests for stage, seconds in costs}
-    table = Table("stage", "CPU ms a request", "share")
+    table = Table("stage", "CPU ms per request", "share")
     for stage, value in milliseconds.items():
         table.add_row(stage, f"{value:.3f}", f"{value / sum(milliseconds.values()):.1%}")
     table.add_row("total", f"{sum(milliseconds.values()):.3f}", "")
@@ -110,7 +113,7 @@ def main() -> None:
 
 
 def _cpu_by_process(server: Server) -> dict[int, tuple[str, float]]:
-    """Process number → (command line, processor seconds)."""
+    """Process id → (command line, CPU seconds)."""
     found = {}
     for process in server.processes():
         try:

@@ -1,8 +1,8 @@
-"""`python -m loadtests.studies.training DATA --weights FILE`: what our loop costs beside a bare one, and what phase 0 saves.
+"""`python -m loadtests.studies.training DATA --weights FILE`: our loop beside a bare one, phase 0 beside phase 1.
 
-The bare loop is what one would write by hand for the same images, network, optimizer and augmentation: nothing else in it.
-Both run in turn, in one process, and only ratios are quoted. Phase 0 and phase 1 are compared on several splits, because on one
-of them a handful of photos decides. The last line is JSON.
+For decision 8. The bare loop is written by hand for the same images, network, optimizer and augmentation, with nothing
+else in it. Both run in turn in one process, and only ratios are reported. Phase 0 and phase 1 are compared on several
+splits, because on a single one a handful of photos decides. The last line is JSON.
 """
 
 import argparse
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def throughput(config: TrainConfig, train: ImageSet, phase: str, rounds: int, console: Console) -> dict[str, object]:
-    """Our loop's images a second divided by the bare one's, in pairs; validation is left out of both."""
+    """Images per second of our loop divided by the bare one's, in pairs, without validation."""
     ratios, ours, bare = [], [], []
     few = train.subset(np.arange(2))
     for number in range(rounds + 1):
         loops = [lambda: _ours(config, train, few, phase), lambda: _bare(config, train, phase)]
-        order = (0, 1) if number % 2 else (1, 0)  # a machine that slows down slows both
+        order = (0, 1) if number % 2 else (1, 0)  # so that a machine that slows down slows both
         seconds = {index: loops[index]() for index in order}
         if number == 0:  # the first pair warms the memory allocator
             continue
@@ -71,10 +71,10 @@ def throughput(config: TrainConfig, train: ImageSet, phase: str, rounds: int, co
 
 
 def head_phases(config: TrainConfig, data: Path, splits: int, console: Console) -> dict[str, object]:
-    """Phase 0 against phase 1 on the same images, without augmentation, as phase 0 sees them; on each split in turn.
+    """Compares phase 0 with phase 1 on the same images, without augmentation, on each split in turn.
 
-    Phase 1 starts at the recipe's rate, which falls on plateaus, and runs until its early stopping ends it. The accuracy of each
-    is that of the weights which it keeps.
+    Phase 1 starts at the recipe's rate, lowers it on plateaus, and runs until early stopping ends it. Each is judged by
+    the weights that it keeps.
     """
     plain = {
         "augmentation": "none",
@@ -95,7 +95,8 @@ def head_phases(config: TrainConfig, data: Path, splits: int, console: Console) 
         seconds.append([sum(trainer.seconds) for trainer in pair])
         (val_0, val_1), (test_0, test_1) = accuracies[-1]
         console.print(
-            f"split {seed}: phase 0 val_acc@1 {val_0:.4f} in {seconds[-1][0]:.1f} s; phase 1 {val_1:.4f} in {seconds[-1][1]:.1f} s, "
+            f"split {seed}: phase 0 val_acc@1 {val_0:.4f} in {seconds[-1][0]:.1f} s; "
+            f"phase 1 {val_1:.4f} in {seconds[-1][1]:.1f} s, "
             f"{len(pair[1].history)} epochs; on the test images {test_0:.4f} and {test_1:.4f}"
         )
     val_mean, test_mean = np.mean(accuracies, axis=0).tolist()
@@ -126,7 +127,7 @@ def _fitted(config: TrainConfig, train: ImageSet, val: ImageSet) -> Trainer:
 
 
 def _ours(config: TrainConfig, train: ImageSet, few: ImageSet, phase: str) -> float:
-    """Seconds of one epoch, with the callbacks that a run has and a checkpoint at its end."""
+    """Seconds of one epoch, with the usual callbacks and a checkpoint at its end."""
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
         torch.manual_seed(0)
         model = build_model(config.arch, int(train.labels.max()) + 1, **config.arch_arguments)
@@ -140,7 +141,7 @@ def _ours(config: TrainConfig, train: ImageSet, few: ImageSet, phase: str) -> fl
 
 
 def _bare(config: TrainConfig, train: ImageSet, phase: str) -> float:
-    """The same epoch as one writes it by hand."""
+    """Seconds of the same epoch in a loop written by hand."""
     torch.manual_seed(0)
     model = build_model(config.arch, int(train.labels.max()) + 1, **config.arch_arguments)
     load_backbone(model, config.arch, config.weights)

@@ -1,9 +1,11 @@
 """`python -m loadtests.studies.twonodes`: a Ray cluster of two nodes, one of which is cut off under load.
 
-Both run on this machine, each in a network namespace of its own, with deploy/serve.yaml and one replica each; an edge with the
-shipped configuration stands in front of both. Needs root and `ip` (Debian's iproute2). Clients ask steadily; then the worker's
-link goes down, and, with a new cluster, the head's. Said is what each cost: how many requests failed, and for how long.
-The last line is JSON.
+For decision 1.
+
+Both nodes run on this machine, each in a network namespace of its own, with deploy/serve.yaml and one replica each,
+behind an edge with the shipped configuration. Needs root and `ip` (Debian's iproute2). While clients send requests, the
+worker's link goes down; then, with a new cluster, the head's. Prints how many requests failed, and for how long. The
+last line is JSON.
 """
 
 import argparse
@@ -35,8 +37,8 @@ from service.ray.environment import ray_serve_environment
 _NETWORK = "10.199.77"
 _BRIDGE = "sightline-br"
 _READY_S = 120.0
-_CALM_S = 5.0  # without a failure: it has begun well
-_WATCHED_S = 150.0  # Ray gives a node up that is not heard of for some tens of seconds
+_CALM_S = 5.0  # without a failure, before a node is cut off
+_WATCHED_S = 150.0  # Ray declares a silent node dead after some tens of seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Node:
     Attributes:
         name: of the namespace.
         number: last part of its address.
-        folder: for what Ray says.
+        folder: for Ray's logs.
     """
 
     name: str
@@ -55,12 +57,12 @@ class Node:
 
     @property
     def address(self) -> str:
-        """Of its only interface."""
+        """The address of its only interface."""
         return f"{_NETWORK}.{self.number}"
 
     @property
     def link(self) -> str:
-        """The host's end of its cable."""
+        """The host's end of its virtual cable."""
         return f"sl-{self.number}"
 
     def start(self, environment: dict[str, str], *arguments: str) -> None:
@@ -73,13 +75,13 @@ class Node:
 
 @dataclass
 class Record:
-    """What the clients saw."""
+    """The clients' results."""
 
     ok: list[float] = field(default_factory=list)
     failed: list[tuple[float, str]] = field(default_factory=list)
 
     def since(self, moment: float) -> dict[str, Any]:
-        """Counts from then on, and seconds from then to the last failure."""
+        """Counts since a time, and the seconds from then to the last failure."""
         failures = [(at, what) for at, what in self.failed if at >= moment]
         return {
             "answered": sum(at >= moment for at in self.ok),
@@ -91,7 +93,7 @@ class Record:
 
 
 def main() -> None:
-    """Cuts, and says what came of it."""
+    """Cuts the nodes off, and prints the results."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.twonodes", description=__doc__)
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parser.add_argument("--arch", default="mobilenet_v2")
@@ -118,7 +120,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
-    """Two nodes that serve, and nothing of them left afterwards."""
+    """Runs two nodes that serve while the block runs."""
     with tempfile.TemporaryDirectory(prefix="sightline-nodes-") as name, contextlib.ExitStack() as stack:
         nodes = []
         _ip("link", "add", _BRIDGE, "type", "bridge")
@@ -142,7 +144,7 @@ def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
         )
         for node, arguments in zip(nodes, ways, strict=True):
             node.start(environment, *arguments)
-            time.sleep(8)  # a worker that comes too early gives up
+            time.sleep(8)  # a worker that starts too early gives up
         config = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
         config["applications"][0]["args"] |= {"models_dir": str(models.absolute()), "replicas": 2, "max_replicas": 0}
         file = Path(name) / "serve.yaml"
@@ -182,7 +184,7 @@ def _namespace(node: Node) -> Iterator[Node]:
 
 @contextlib.contextmanager
 def _edge(nodes: list[Node]) -> Iterator[str]:
-    """The edge in front of the nodes."""
+    """Runs the edge in front of the nodes."""
     servers = "\n".join(f"    server node{node.number} {node.address}:8000" for node in nodes)
     shipped = "    server gpu service-gpu:8000\n    server cpu service:8000 backup"
     limits: dict[str, str | int] = {
@@ -200,7 +202,7 @@ def _edge(nodes: list[Node]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _clients(url: str, corpus: dict[str, bytes], count: int) -> Iterator[Record]:
-    """So many that ask one photo after another, each as soon as it has its answer."""
+    """Runs clients that post photos one after another, each after the answer to the last."""
     record, over, bodies = Record(), threading.Event(), list(corpus.values())
 
     def ask(first: int) -> None:
@@ -232,7 +234,7 @@ def _clients(url: str, corpus: dict[str, bytes], count: int) -> Iterator[Record]
 
 
 def _calm(record: Record) -> None:
-    """Until nothing has failed for a while, or for three minutes."""
+    """Waits until no request has failed for a while, at most three minutes."""
     begun = time.monotonic()
     while time.monotonic() - begun < 180:
         time.sleep(1)

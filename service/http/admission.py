@@ -11,12 +11,13 @@ from service.errors import BodyTooLarge, Overloaded, UnsupportedEncoding
 class Gate:
     """Refuses requests beyond what the replica can hold.
 
-    A body that is still arriving counts with its bytes, but not as an ongoing request: clients that send slowly block nobody.
+    A body that is still arriving counts with its bytes, but not as an ongoing request: clients that send slowly block
+    nobody.
 
     Args:
         max_ongoing_requests: requests that are answered at a time, at least 1.
-        max_held_bytes: bytes of all bodies together, both arriving and being answered. Not applied to a request that is alone;
-            the limit of one body still is.
+        max_held_bytes: bytes of all bodies together, both arriving and being answered. Not applied to a request that is
+            alone; the limit of one body still is.
     """
 
     def __init__(self, max_ongoing_requests: int, max_held_bytes: int) -> None:
@@ -39,7 +40,7 @@ class Gate:
             nonlocal own
             if self.held_bytes > own and self.held_bytes + count > self._max_held_bytes:
                 raise Overloaded(
-                    f"This replica holds {self.held_bytes} bytes of request bodies; its limit is {self._max_held_bytes}."
+                    f"This replica holds {self.held_bytes} bytes of bodies; its limit is {self._max_held_bytes}."
                 )
             own += count
             self.held_bytes += count

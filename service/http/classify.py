@@ -108,7 +108,8 @@ async def _classify_all(
     async def everything() -> list[Outcome]:
         return await asyncio.gather(*(one(image) for image in images))
 
-    # A task, because asyncio logs a traceback for a cancelled gather that nobody awaits: one for each client that leaves.
+    # A task, because asyncio logs a traceback for a cancelled gather that nobody awaits: one for each client that
+    # leaves.
     answers = asyncio.ensure_future(everything())
     departure = asyncio.ensure_future(_departure(receive))
     try:

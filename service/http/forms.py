@@ -115,8 +115,8 @@ async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max
 def _without_charset(content_type: str) -> Headers:
     """A Content-Type with the boundary alone, so that Starlette decodes texts as UTF-8 (RFC 7578, section 5.1.2).
 
-    Starlette would decode names and texts with the charset that the client names, on the event loop. Python's punycode codec
-    takes time that grows with the square of the length: 7 MB took 50 s.
+    Starlette would decode names and texts with the charset that the client names, on the event loop. Python's punycode
+    codec takes time that grows with the square of the length: 7 MB took 50 s.
 
     Raises:
         KeyError: the header has no boundary.
@@ -171,7 +171,7 @@ def _top_k(text: str | None) -> int:
 
 
 def _display_name(filename: str | None) -> str | None:
-    """The client's name for a file, as it is sent back: the last part of its path, printable characters, at most 255."""
+    """The client's name for a file, as it is sent back: the last part of its path, printable, at most 255 long."""
     if not filename:
         return None
     last = filename.replace("\\", "/").rpartition("/")[2]

@@ -134,7 +134,7 @@ class ClassifyResponse(BaseModel):
     results: list[ImageResult]
     """One for each image."""
     timings_ms: dict[str, float]
-    """Milliseconds by stage: read (the body), queue, decode, preprocess, inference, postprocess; and total. Of several images the slowest."""
+    """Milliseconds of read, queue, decode, preprocess, inference, postprocess, total; of several images the slowest."""
 
 
 class ModelInfo(BaseModel):
@@ -175,7 +175,7 @@ class ModelList(BaseModel):
                             "architecture": "simple_resnet",
                             "engine": "openvino-bf16",
                             "categories": ["0", "1", "2"],
-                            "preprocessing": "It reduces the image to one gray channel, scales the long side to 16 px …",
+                            "preprocessing": "It reduces the image to one gray channel, scales the long side …",
                             "metrics": {"test_acc@1": 0.9956},
                         }
                     ]

@@ -1,7 +1,7 @@
 """The cluster process: a Ray cluster of one node, with Serve on it.
 
-The supervisor starts it, with Ray's settings in its environment. It runs until its standard input ends: that happens when the
-supervisor closes it and also when the supervisor is killed, and needs no signal, which Ray would catch.
+The supervisor starts it, with Ray's settings in its environment. It runs until its standard input ends: that happens
+when the supervisor closes it and also when the supervisor is killed, and needs no signal, which Ray would catch.
 """
 
 import logging

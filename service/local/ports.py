@@ -6,8 +6,8 @@ import socket
 
 from vision.errors import SightlineError
 
-# Below the range from which the system takes ports for outgoing connections: one of those may be taken in the seconds until
-# HAProxy binds it. And below 30000, where Ray's replicas begin to listen.
+# Below the range from which the system takes ports for outgoing connections: one of those may be taken in the seconds
+# until HAProxy binds it. And below 30000, where Ray's replicas begin to listen.
 _PORTS = range(20_000, 30_000)
 
 
@@ -61,8 +61,8 @@ def check_port(host: str, port: int, remedy: str) -> None:
             probe.bind((host, port))
             probe.listen()
         except OSError as error:
-            message = f"The service cannot listen on port {port} of {host} ({error.strerror}). Stop the program that uses it, or {remedy}."
-            raise PortTaken(message) from error
+            reason = f"The service cannot listen on port {port} of {host} ({error.strerror})."
+            raise PortTaken(f"{reason} Stop the program that uses it, or {remedy}.") from error
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -1,7 +1,7 @@
 """Finds and ends every process that a run has started, also after the run itself was killed.
 
-Each run puts a mark into the environment of its child processes: its own pid, start time and folder. Ray's daemons, its workers
-and HAProxy all inherit the mark. A process with the mark of a run that is no longer alive is an orphan.
+Each run puts a mark into the environment of its child processes: its own pid, start time and folder. Ray's daemons, its
+workers and HAProxy all inherit the mark. A process with the mark of a run that is no longer alive is an orphan.
 """
 
 import contextlib
@@ -33,7 +33,8 @@ class RunMark:
 
     Attributes:
         pid: of the supervisor.
-        started: start time of the supervisor in clock ticks since boot, to tell it from a later process with the same pid.
+        started: start time of the supervisor in clock ticks since boot, to tell it from a later process with the same
+            pid.
         folder: the run's temporary folder.
     """
 
@@ -77,7 +78,7 @@ def end_run(mark: RunMark) -> int:
 
 
 def end_orphans() -> int:
-    """Kills every process whose run is no longer alive, and removes such runs' folders. Returns the number of processes."""
+    """Kills every process whose run is no longer alive, and removes the runs' folders. Returns their number."""
     ended = _kill([process for process, mark in _marked() if not mark.alive and process.pid != os.getpid()])
     for file in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*/{_MARK_FILE}"):
         with contextlib.suppress(OSError, ValueError):  # another user's, or no text
@@ -99,8 +100,8 @@ def die_with_parent() -> None:
 def own_terminal_group() -> Iterator[None]:
     """Puts this process into a group of its own, in the foreground of the terminal if there is one.
 
-    Ctrl-C then reaches this process and not the make that started it, which would report an orderly end as a failure. Ctrl-Z is
-    ignored, because no shell could continue such a group.
+    Ctrl-C then reaches this process and not the make that started it, which would report an orderly end as a failure.
+    Ctrl-Z is ignored, because no shell could continue such a group.
     """
     shares_its_group = os.getpgrp() != os.getpid()
     if not (shares_its_group and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()):
@@ -138,7 +139,7 @@ def _kill(processes: list[psutil.Process]) -> int:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether it runs. A zombie does not: its parent may never wait for it, e.g. as the first process of a container."""
+    """Whether it runs. A zombie does not: its parent may never wait for it, e.g. in a container."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

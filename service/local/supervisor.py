@@ -1,8 +1,8 @@
 """`sightline serve`: the service on this machine, in the foreground, leaving nothing behind.
 
-Two processes. The supervisor, which a person sees, starts the cluster process in a session of its own, so that Ctrl-C reaches
-the supervisor only and does not end Ray and HAProxy in the middle of an answer. It prints the request log and ends whatever is
-left. The cluster process holds Ray and Serve.
+Two processes. The supervisor, which a person sees, starts the cluster process in a session of its own, so that Ctrl-C
+reaches the supervisor only and does not end Ray and HAProxy in the middle of an answer. It prints the request log and
+ends whatever is left. The cluster process holds Ray and Serve.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
-"""The work-conserving batcher: an idle worker takes waiting images at once, and batches grow while all workers are busy.
+"""The work-conserving batcher: an idle worker takes waiting images at once; batches grow while all are busy.
 
-There is no timer: an image never waits for others to arrive. Tests hold that a cancelled or expired image never runs, that an
-image which breaks its batch fails alone, and that `check` sees a worker that hangs. No HTTP, no Ray; images are only bytes.
+There is no timer: an image never waits for others to arrive. Tests hold that a cancelled or expired image never runs,
+that an image which breaks its batch fails alone, and that `check` sees a worker that hangs. No HTTP, no Ray; images are
+only bytes.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Bytes of one image → its classification, in batches that a thread decodes, resizes, infers and scores. No HTTP, no Ray."""
+"""Bytes of one image → its classification, in batches that a thread decodes, resizes, infers and scores."""
 
 import asyncio
 import time

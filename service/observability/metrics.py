@@ -1,8 +1,8 @@
 """The table of metrics, in a registry of prometheus_client.
 
-Names have the prefix `sightline_` and base units; no label value comes from a client. In a replica `service.ray.bridge` hands
-every value to Ray's node agent, which exposes all replicas' values on one page, with the prefix `ray_` and the replica as a tag
-(docs/adr/0016). Prometheus removes the prefix again.
+Names have the prefix `sightline_` and base units; no label value comes from a client. In a replica `service.ray.bridge`
+hands every value to Ray's node agent, which exposes all replicas' values on one page, with the prefix `ray_` and the
+replica as a tag (docs/adr/0016). Prometheus removes the prefix again.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ STAGE_SECONDS = Metric(
     "sightline_stage_seconds",
     "histogram",
     ("stage",),
-    "Seconds by stage: read once per request; queue, decode and preprocess once per image; inference and postprocess once per batch.",
+    "Seconds by stage: read per request; queue, decode and preprocess per image; inference and postprocess per batch.",
     _SECONDS,
 )
 BATCH_SIZE = Metric(

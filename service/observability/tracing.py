@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry: a span for each stage below FastAPI's span of the request, and one for each batch, linked to its requests.
+"""Traces by OpenTelemetry: a span for each stage of a request, and one for each batch, linked to its requests.
 
 Off by default. Without an endpoint OpenTelemetry's no-op tracer is used, and the calls below cost some microseconds.
 """
@@ -63,7 +63,7 @@ def record_stages(request: Span, stages: Moments, links: Sequence[Link] = ()) ->
 
 
 def record_batch(requests: Sequence[Span], stages: Sequence[Moments], batch: tuple[float, float]) -> None:
-    """Records a batch that is done: a span in the trace of its first request, linked to all requests; and their stages, linked to it.
+    """Records a batch that is done: a span in its first request's trace, linked to all requests, and their stages.
 
     Args:
         requests: one for each image; at least one is traced.

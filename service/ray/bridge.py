@@ -35,7 +35,7 @@ class RayBridge:
                     self._gauges[sample.name] = Gauge(
                         sample.name,
                         description=metric.documentation,
-                        tag_keys=tuple(sample.labels),  # type: ignore[arg-type]  # Ray says tuple[str] and means tuple[str, ...]
+                        tag_keys=tuple(sample.labels),  # type: ignore[arg-type]  # Ray says tuple[str]
                     )
                 self._gauges[sample.name].set(sample.value, sample.labels)
 

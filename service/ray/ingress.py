@@ -1,7 +1,7 @@
-"""Between HAProxy and Ray: sends a replica's requests straight to its application, and keeps clients from talking to Ray.
+"""Between HAProxy and Ray: sends requests straight to the application, and keeps clients from talking to Ray.
 
-Ray puts `ray_middlewares` around both of its HTTP servers: the one in each replica, to which HAProxy sends requests, and the
-fallback proxy, which receives them while there is no replica.
+Ray puts `ray_middlewares` around both of its HTTP servers: the one in each replica, to which HAProxy sends requests,
+and the fallback proxy, which receives them while there is no replica.
 """
 
 from starlette.middleware import Middleware
@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.http.envelope import REQUEST_ID, request_id_of
 
 _RAY_PATHS = "/-/"  # HAProxy asks for a replica's health there
-# Ray accepts these headers from any client: the first two disable its timeout and its cancellation, the third selects a model.
+# Ray accepts these headers from any client: the first two disable its timeout and its cancellation, the third selects a
+# model.
 _FOR_RAY_ONLY = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
 _application: ASGIApp | None = None
 
@@ -18,9 +19,9 @@ _application: ASGIApp | None = None
 def serve_directly(application: ASGIApp) -> None:
     """Makes this process answer its requests with this application, without Ray in between.
 
-    Ray's own path costs two tasks, a queue and several metrics per request (docs/adr/0014). What it would do is done elsewhere:
-    `service.http.classify` cancels for a client that has left, `service.http.admission` refuses when the replica is full, and
-    uvicorn waits for requests in flight when the replica stops.
+    Ray's own path costs two tasks, a queue and several metrics per request (docs/adr/0014). What it would do is done
+    elsewhere: `service.http.classify` cancels for a client that has left, `service.http.admission` refuses when the
+    replica is full, and uvicorn waits for requests in flight when the replica stops.
     """
     global _application  # a replica is a process
     _application = application
@@ -64,7 +65,7 @@ class Ingress:
 
 
 def ray_middlewares() -> list[Middleware]:
-    """Called by Ray, which finds it through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH and puts these around its own ingress."""
+    """Called by Ray, through RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: what goes around its own ingress."""
     return [Middleware(Ingress)]
 
 

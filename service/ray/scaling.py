@@ -1,7 +1,7 @@
 """How many replicas run, and which share of a GPU each reserves.
 
-The number follows the images that each replica has, waiting or running. Ray's own policy counts the requests that Ray hands on,
-and ours do not pass through Ray (docs/adr/0014).
+The number follows the images that each replica has, waiting or running. Ray's own policy counts the requests that Ray
+hands on, and ours do not pass through Ray (docs/adr/0014).
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from service.settings import Settings
 
 ONGOING_IMAGES = "ongoing_images"  # what each replica reports to Ray
 _LOOK_BACK_S = 15.0
+_POLICY = "service.ray.scaling:replicas_for_ongoing_images"
 
 
 def autoscaling(settings: Settings) -> AutoscalingConfig | None:
@@ -25,7 +26,7 @@ def autoscaling(settings: Settings) -> AutoscalingConfig | None:
         upscale_delay_s=settings.upscale_delay_s,
         downscale_delay_s=settings.downscale_delay_s,
         look_back_period_s=_LOOK_BACK_S,
-        policy=AutoscalingPolicy(policy_function="service.ray.scaling:replicas_for_ongoing_images"),  # type: ignore[no-untyped-call]
+        policy=AutoscalingPolicy(policy_function=_POLICY),  # type: ignore[no-untyped-call]
     )
 
 

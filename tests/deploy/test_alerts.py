@@ -18,7 +18,7 @@ ALERTS = {
 
 
 class Case(NamedTuple):
-    """Series by name, in promtool's notation with one sample a minute, that fire the alert and that do not; and when it is asked."""
+    """Series in promtool's notation, one sample a minute, that fire the alert and that do not; and when to ask."""
 
     fires: dict[str, str]
     silent: dict[str, str]

@@ -1,4 +1,4 @@
-"""The dashboards say what the service exports, and every panel has data once a real Prometheus has read a real service."""
+"""The dashboards show what the service exports: every panel has data from a real Prometheus and a real service."""
 
 import json
 import re

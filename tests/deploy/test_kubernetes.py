@@ -31,9 +31,10 @@ def closed(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-# The fields of ray.io/v1, by hand from KubeRay 1.7's reference (https://docs.ray.io/en/master/kuberay/references/api.html); pods are
-# held against Kubernetes's own schema below. The definition itself is not part of any package that could be installed here: that
-# what it requires is required here, and that authOptions, autoscalerOptions and the worker groups are as there, was read in
+# The fields of ray.io/v1, by hand from KubeRay 1.7's reference
+# (https://docs.ray.io/en/master/kuberay/references/api.html); pods are held against Kubernetes's own schema below. The
+# definition itself is not part of any package that could be installed here: that what it requires is required here, and
+# that authOptions, autoscalerOptions and the worker groups are as there, was read in
 # helm-chart/kuberay-operator/crds/ray.io_rayservices.yaml of ray-project/kuberay at 02a80a6.
 ANY, TEXT, FLAG, COUNT = {}, {"type": "string"}, {"type": "boolean"}, {"type": "integer", "minimum": 0}
 TEXTS = {"type": "object", "additionalProperties": TEXT}

@@ -1,4 +1,4 @@
-"""The load test against a real service: right answers pass, an objective that cannot be met does not; and the plans are what they say."""
+"""The load test against a real service: right answers pass, an objective that cannot be met does not."""
 
 import json
 import os

@@ -21,7 +21,7 @@ def drawn(*shape: int) -> np.ndarray:
 
 
 def padded(images: np.ndarray, kernel: int, stride: int, fill: float) -> torch.Tensor:
-    """TensorFlow's SAME, said once more in other words: as little as makes the windows cover everything, more at the end."""
+    """TensorFlow's SAME, written another way: as little padding as covers everything, more of it at the end."""
     pads: list[int] = []
     for side in (images.shape[2], images.shape[1]):
         total = max(0, kernel - stride) if side % stride == 0 else max(0, kernel - side % stride)

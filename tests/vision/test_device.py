@@ -1,4 +1,4 @@
-"""The path through a device, on CPU tensors: the same pixels as the reference, the same answers, whatever the batch is made of."""
+"""The path through a device, on CPU tensors: the reference's pixels and answers for every kind of batch."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor

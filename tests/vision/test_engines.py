@@ -21,7 +21,8 @@ from vision.image import DecodeLimits
 from vision.prediction import probabilities
 
 LIMITS = DecodeLimits()
-# The largest difference of a probability between an image in a batch and the same image alone. Measured: torch 5e-7, OpenVINO 0.
+# The largest difference of a probability between an image in a batch and the same image alone. Measured: torch 5e-7,
+# OpenVINO 0.
 ALONE_OR_NOT = {"torch": 1e-5, "f32": 1e-5, "bf16": 5e-3}
 
 
@@ -251,7 +252,7 @@ def test_warm_runs_each_power_of_two_once(bundle, engines, name, most, sizes):
 
 @pytest.mark.parametrize("streams", [1, 3])
 def test_threads_that_infer_at_a_time_get_what_one_alone_gets(bundle, streams):
-    """Through every way that an inference can take: alone with all threads, in a stream beside others, waiting for a stream."""
+    """Every way of an inference: alone with all threads, in a stream beside others, waiting for a stream."""
     engine = load_engine(bundle, "openvino", 3, LIMITS, streams=streams)
     generator = np.random.default_rng(0)
     batches = [
@@ -291,7 +292,8 @@ import sys, os, tempfile
 home = tempfile.mkdtemp()
 os.environ["HOME"] = home
 lookups = []
-sys.addaudithook(lambda event, arguments: lookups.append(arguments) if event in ("socket.getaddrinfo", "os.fork") else None)
+watched = ("socket.getaddrinfo", "os.fork")
+sys.addaudithook(lambda event, arguments: lookups.append(arguments) if event in watched else None)
 from vision.engines.openvino_library import load_openvino
 print(load_openvino().__name__, lookups, os.listdir(home))
 """

@@ -1,4 +1,4 @@
-"""The preprocessing is torchvision's where torchvision's weights need it, says what it is, and refuses what makes no sense."""
+"""The preprocessing equals torchvision's where its weights need that, describes itself, and refuses nonsense."""
 
 import subprocess
 import sys

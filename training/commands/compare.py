@@ -1,7 +1,7 @@
-"""`compare`: which backbone to take, before a long run is spent on one.
+"""`compare`: which backbone to take, before a long run; and `architectures`, the list of networks.
 
-Each backbone computes the features of all images once, and its head is fitted on them: phase 0 of training. So minutes tell
-what hours would confirm.
+Each backbone computes the features of all images once, and a head is fitted on them (phase 0 of training). That takes
+minutes.
 """
 
 import time
@@ -31,16 +31,16 @@ _LATENCY_RUNS = 15
 
 
 class Contender(NamedTuple):
-    """One backbone's row.
+    """One backbone's result.
 
     Attributes:
         arch: its name.
-        weights: what it started from.
+        weights: the pretrained weights.
         accuracy: acc@1 on the validation images, 0 to 1.
         interval: its 95 % bootstrap interval.
         latency_ms: median of one image through torch in float32, on this machine.
         size_mb: 10⁶ bytes of float32 weights, head included.
-        seconds: for features and head.
+        seconds: for computing the features and fitting the head.
     """
 
     arch: str
@@ -55,17 +55,17 @@ class Contender(NamedTuple):
 def compare_architectures(
     data: Path, archs: Sequence[str], weights: Mapping[str, str], overrides: dict[str, Any], console: Console
 ) -> list[Contender]:
-    """Fits each head on its backbone's features and says which one to take.
+    """Fits a head on each backbone's features and recommends one.
 
     Args:
         data: one folder of images a category.
         archs: names in the registry, two or more.
-        weights: by architecture, a safetensors file or a name of torchvision's weights; without one, `imagenet`.
-        overrides: of the split, and what else a configuration knows.
+        weights: by architecture, a safetensors file or a name of torchvision's weights; the default is `imagenet`.
+        overrides: other fields of the configuration, e.g. of the split.
         console: where the table goes.
 
     Returns:
-        One row an architecture, the most accurate first.
+        One row for each architecture, the most accurate first.
 
     Raises:
         SightlineError: data, weights or an architecture cannot be used.
@@ -102,7 +102,7 @@ def compare_architectures(
 
 
 def advice(rows: Sequence[Contender]) -> str:
-    """Which to take: the fastest of those that the images cannot tell from the most accurate one.
+    """A recommendation: the fastest backbone among those whose accuracy does not differ significantly from the best.
 
     Args:
         rows: the most accurate first.
@@ -112,10 +112,10 @@ def advice(rows: Sequence[Contender]) -> str:
     fastest = min(as_good, key=lambda row: row.latency_ms)
     if fastest == best:
         others = "no faster one is as good" if len(rows) > 1 else "there is no other"
-        return f"Take {best.arch}: the most accurate, and {others} within what these images can tell."
+        return f"Take {best.arch}: it is the most accurate, and {others} on these images."
     return (
-        f"Take {fastest.arch}: these images cannot tell it from the most accurate one, {best.arch} "
-        f"({fastest.accuracy:.4f} lies within its interval), and it is {best.latency_ms / fastest.latency_ms:.1f} times as fast."
+        f"Take {fastest.arch}: its accuracy of {fastest.accuracy:.4f} lies within the interval of the most accurate "
+        f"one, {best.arch}, and it is {best.latency_ms / fastest.latency_ms:.1f} times as fast."
     )
 
 
@@ -128,16 +128,16 @@ def measure_latency_ms(model: Classifier, preprocessing: Preprocessing) -> float
         for run in range(_LATENCY_RUNS + 3):
             started = time.perf_counter()
             servable(image)
-            if run >= 3:  # the first ones prepare
+            if run >= 3:  # the first runs prepare
                 took.append(time.perf_counter() - started)
     return 1000 * median(took)
 
 
 def list_architectures(names: Sequence[str], latency: bool, console: Console) -> None:
-    """Prints the registry: what each network costs and what its published weights reach.
+    """Prints the registry: the cost of each network and the accuracy of its published weights.
 
     Args:
-        names: of architectures; none means those that are featured.
+        names: of architectures; empty lists the featured ones.
         latency: whether each is built and timed on this machine.
         console: where the table goes.
 
@@ -160,7 +160,8 @@ def list_architectures(names: Sequence[str], latency: bool, console: Console) ->
         table.add_row(*cells)
     console.print(table)
     console.print(
-        "Parameters at 1,000 categories for torchvision's networks, at 10 for the others; GFLOPs are 10⁹ multiply-adds an image."
+        "Parameters with 1,000 categories for torchvision's networks, with 10 for the others; "
+        "GFLOPs are 10⁹ multiply-adds per image."
     )
 
 

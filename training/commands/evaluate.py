@@ -1,4 +1,4 @@
-"""`evaluate`: a bundle's numbers once more, from the images, through the engines that it brings."""
+"""`evaluate`: computes a bundle's numbers again from the images, through its engines."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Subject:
         bundle: verified.
         images: with labels in the order of the bundle's categories.
         paths: of the images, below the data folder.
-        part: which part of the bundle's own data they are; None where it is other data.
+        part: which part of the bundle's own data they are; None for other data.
     """
 
     bundle: Bundle
@@ -48,25 +48,25 @@ class Subject:
 def evaluate_bundle(
     path: Path, data: Path, engine: str, part: Part, predictions: Path | None, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Evaluates a bundle on the part of its own data that it was split into, or on all of other data.
+    """Evaluates a bundle on one part of its own data, or on all of other data.
 
     Args:
         path: models/NAME/VERSION.
         data: the folder that it was trained on, or another with the same categories.
-        engine: a name of `training.export.checked_engines.available`, `auto` for what the service would take, or `all`.
-        part: which part, where it is the bundle's own data.
+        engine: a name from `training.export.checked_engines.available`, `auto` for the service's choice, or `all`.
+        part: which part of its own data.
         predictions: where to write one JSON line an image: path, label, and the probability of each category.
-        console: where the numbers are shown, and whether they are those that the bundle recorded.
+        console: where the numbers are shown, and whether they equal those that the bundle recorded.
 
     Returns:
-        By engine, what `training.evaluation.numbers.evaluate` gives.
+        By engine, what `training.evaluation.numbers.evaluate` returns.
 
     Raises:
         SightlineError: the bundle, the data or the engine cannot be used.
     """
     if engine == ALL and predictions is not None:
         raise ConfigError(
-            "--predictions holds the answers of one engine, and --engine all runs several; name one of them."
+            "--predictions writes the answers of one engine, and --engine all runs several; name one of them."
         )
     bundle = load_bundle(path)
     subject = find_subject(bundle, data, part, console)
@@ -116,12 +116,13 @@ def find_subject(bundle: Bundle, data: Path, part: Part, console: Console) -> Su
 
 
 def _labels(bundle: Bundle, prepared: PreparedData) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """By name, because another folder may lack a category, or sort it elsewhere."""
+    """The labels in the bundle's order. By name, because another folder may lack a category."""
     order = {category: index for index, category in enumerate(bundle.manifest.categories)}
     unknown = sorted(set(prepared.categories) - order.keys())
     if unknown:
         raise DataError(
-            f"{prepared.root} holds {', '.join(unknown)}; the bundle knows {', '.join(order)}. Rename or remove these folders."
+            f"{prepared.root} holds {', '.join(unknown)}; the bundle knows {', '.join(order)}. "
+            "Rename or remove these folders."
         )
     return np.array([order[file.category] for file in prepared.files], dtype=np.int64)
 
@@ -134,11 +135,11 @@ def _run(bundle: Bundle, engine: str, images: ImageSet, console: Console) -> lis
     if engine == ALL:
         refused = {
             name for name, parity in bundle.manifest.parity.items() if not parity.passed
-        }  # what was not measured may run
+        }  # an engine that was not measured may run
         names = [name for name in available(bundle) if name != RUNS_CODE and name not in refused]
         if RUNS_CODE in available(bundle):
             console.print(
-                f"{RUNS_CODE} is left out: loading a .pt2 can run code in it. Name it by --engine where you trust its maker."
+                f"{RUNS_CODE} is left out: loading a .pt2 can run code in it. Name it with --engine if you trust it."
             )
     return [(name, predict(open_engine(bundle, name), images.images)) for name in names]
 

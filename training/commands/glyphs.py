@@ -1,8 +1,8 @@
-"""Printed characters, distorted until they look handwritten: the source task that the demo's backbone is pretrained on.
+"""Printed characters, distorted until they look handwritten: the task on which the demo's backbone is pretrained.
 
-0-9, A-Z and a-z in the fonts that matplotlib brings, with stroke width, affine and elastic distortion (Simard et al., Best
-practices for convolutional neural networks, 2003), blur, noise, and the low resolution of scikit-learn's digits, which
-are 8×8 counts of ink. No file is fetched.
+0-9, A-Z and a-z in the fonts that matplotlib brings, with stroke width, affine and elastic distortion (Simard et al.,
+Best practices for convolutional neural networks, 2003), blur, noise, and the low resolution of scikit-learn's digits,
+which are 8×8 counts of ink. Nothing is downloaded.
 """
 
 import string
@@ -18,7 +18,7 @@ from torch.nn import functional
 from training.data.images import ImageSet
 
 CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
-# Fonts with an ordinary layout of all 62 characters; matplotlib's other ones are for mathematics.
+# Fonts that have all 62 characters; matplotlib's other fonts are for mathematics.
 FONTS = (
     *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -44,7 +44,7 @@ def render_glyphs(
         count: how many, at least 1.
         side_px: of the square images, 8 to 48.
         seed: of everything that is drawn.
-        progress: wraps an iterable of known length, to show how far it is.
+        progress: shows how many are done.
 
     Returns:
         uint8 (count, side_px, side_px, 1), labelled with indices into CHARACTERS.

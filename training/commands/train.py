@@ -42,18 +42,19 @@ def train_bundle(
 
     Args:
         data: one folder of images for each category.
-        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run goes to runs/NAME/VERSION beside models.
+        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run goes to runs/NAME/VERSION beside
+            models.
         config: every setting of the run.
         console: where progress is shown.
         formats: what the bundle holds besides OpenVINO's float32.
         resume: whether to continue the unfinished run of this name.
-        workers: number of processes that train, 1 to 64; in `cluster` (HOST:PORT of Ray), else on this machine.
+        workers: number of processes that train, 1 to 64.
+        cluster: HOST:PORT of a Ray cluster for them; None: this machine.
 
     Raises:
         SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
     """
-    run = run_folder(out)
-    preprocessing = config.resolved_preprocessing
+    run, preprocessing = run_folder(out), config.resolved_preprocessing
     console.print(preprocessing.describe())
     prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, "decoding"))
     print_report(prepared.report, console)
@@ -84,9 +85,8 @@ def train_bundle(
     )
     judged = Judged(prepared.paths("test"), prepared.test.images, prepared.test.labels, logits)
     write_results(run, manifest, files, judged, prepared.report, trainer.history, trainer.seconds)
-    bundle = load_bundle(save_bundle(out.parent, manifest, files))  # last, so that every bundle has a report
     console.print(f"Report: {run / 'report.html'}")
-    return bundle
+    return load_bundle(save_bundle(out.parent, manifest, files))  # last, so that every bundle has a report
 
 
 def run_folder(out: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What pretrained features are worth: the same network, data and budget, frozen, fine-tuned and from scratch."""
+"""`transfer`: compares frozen, fine-tuned and from scratch with the same network, data and number of epochs."""
 
 import json
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from training.progress import shown
 
 
 def contenders(config: TrainConfig, scratch_learning_rate: float) -> Iterator[tuple[str, TrainConfig]]:
-    """What a user can choose between, each with the same number of epochs.
+    """The three ways to train, each with the same number of epochs.
 
     Args:
         config: the fine-tuned run.
-        scratch_learning_rate: the rate that serves best without pretrained weights, so that the comparison is fair.
+        scratch_learning_rate: the best rate without pretrained weights, so that the comparison is fair.
     """
     epochs = config.epochs_frozen + config.epochs_finetuned
     yield (
@@ -34,14 +34,14 @@ def contenders(config: TrainConfig, scratch_learning_rate: float) -> Iterator[tu
 
 
 def measure(config: TrainConfig, train: ImageSet, val: ImageSet, test: ImageSet, *extra: Callback) -> float:
-    """Trains, and gives acc@1 on the test images."""
+    """Trains, and returns acc@1 on the test images."""
     num_classes = int(train.labels.max()) + 1
     trainer = fit(config, num_classes, train, val, [*choosing_callbacks(config), *extra], default_device())
     return accuracy(trainer.predict(test.images), test.labels)
 
 
 def mean_and_deviation(values: list[float]) -> str:
-    """`0.9000 ± 0.0100`, the standard deviation over runs (of a sample, so that three runs do not flatter)."""
+    """`0.9000 ± 0.0100`: the mean and the sample standard deviation over runs."""
     mean = sum(values) / len(values)
     deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
     return f"{mean:.4f} ± {deviation:.4f}"
@@ -54,16 +54,16 @@ def transfer_table(
 
     Args:
         data: one folder of images a category.
-        config: the fine-tuned run; its weights are what the others do with or without.
-        scratch_learning_rate: see `contenders`; None takes the run's own.
-        seeds: how many, from 0.
+        config: the fine-tuned run; the frozen run uses its weights, too.
+        scratch_learning_rate: see `contenders`; None uses the run's own.
+        seeds: number of seeds, counted from 0.
         console: where progress and the table are shown.
 
     Returns:
-        acc@1 on the test images, a list over the seeds for each contender.
+        For each way to train, acc@1 on the test images for each seed.
 
     Raises:
-        ConfigError: the run has no pretrained weights or no second phase, so that there is nothing to compare.
+        ConfigError: the run has no pretrained weights or no second phase, so there is nothing to compare.
         SightlineError: data or weights cannot be used.
     """
     if config.weights == NONE or not config.epochs_finetuned:

@@ -1,7 +1,8 @@
-"""Random changes that leave the label as it is, for training images only. Batched, on whatever device the batch is on.
+"""Random changes of training images that keep their label. Works on whole batches, on the batch's device.
 
-By name, joined with +: at most one of each kind, e.g. `photos+trivialaugment+erasing+mixup`. Everything draws from torch's
-global generator, which the trainer seeds before each step.
+An augmentation is named by parts that are joined with +, at most one of each kind, e.g.
+`photos+trivialaugment+erasing+mixup`. All parts draw from torch's global generator, which the trainer seeds before each
+step.
 """
 
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Affine:
-    """One random affine map an image; what falls outside repeats the nearest edge.
+    """One random affine map for each image. Pixels from outside repeat the nearest edge.
 
     Attributes:
-        rotation_deg: up to this many degrees either way.
-        shift: up to this share of the side, in both directions.
-        zoom_in: up to this much larger, as a share.
-        zoom_out: up to this much smaller, as a share.
-        shear: up to this slope either way.
-        flip: whether half of the images are mirrored.
+        rotation_deg: largest rotation in degrees, in both directions.
+        shift: largest shift as a share of the side, in both directions.
+        zoom_in: largest enlargement, as a share.
+        zoom_out: largest reduction, as a share.
+        shear: largest slope, in both directions.
+        flip: whether to mirror half of the images.
     """
 
     rotation_deg: float = 0.0
@@ -59,13 +60,13 @@ class Affine:
 
 
 AFFINE = {
-    # The defaults that Keras' ImageDataGenerator examples made common.
+    # The usual settings of Keras' ImageDataGenerator examples.
     "photos": Affine(rotation_deg=20, shift=0.2, zoom_in=0.15, zoom_out=0.15, flip=True),
-    # Nothing mirrored: it would turn one character into another.
+    # No mirroring, which would turn one character into another.
     "characters": Affine(rotation_deg=12, shift=0.08, zoom_in=0.12, zoom_out=0.25, shear=0.15),
     "flip": Affine(flip=True),
 }
-# Colours and geometry by a drawn policy; bilinear, because torchvision's default of nearest frays edges.
+# Random changes of colour and geometry. Bilinear, because torchvision's default, nearest, makes edges ragged.
 POLICIES = {
     "trivialaugment": v2.TrivialAugmentWide(
         interpolation=InterpolationMode.BILINEAR
@@ -84,13 +85,13 @@ NAMES = (NONE, *AFFINE, *POLICIES, ERASING, *MIXING)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a training batch goes through, in the order of the attributes; each None or False is left out.
+    """The steps that a training batch goes through, in the order of the attributes. None and False skip a step.
 
     Attributes:
         policy: a name in POLICIES, on pixels.
         affine: on normalised values.
-        erasing: a quarter of the images lose a rectangle.
-        mixing: a name in MIXING: pairs of images are mixed, and their labels with them.
+        erasing: whether to erase a rectangle in a quarter of the images.
+        mixing: a name in MIXING: mixes pairs of images and their labels.
     """
 
     policy: str | None = None
@@ -102,13 +103,13 @@ class Augmentation:
         """uint8 (N, H, W, C) → the same shape."""
         if self.policy is None:
             return images
-        upright = images.permute(0, 3, 1, 2)  # each image draws its own policy
+        upright = images.permute(0, 3, 1, 2)  # each image gets a policy of its own
         return torch.stack([POLICIES[self.policy](image) for image in upright]).permute(0, 2, 3, 1)
 
     def on_values(
         self, images: torch.Tensor, labels: torch.Tensor, num_classes: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised (N, C, H, W) and labels (N,) → the same shape, and labels (N,) or, mixed, shares (N, num_classes)."""
+        """Normalised (N, C, H, W) and labels (N,) → the same shape, and labels (N,); if mixed (N, num_classes)."""
         if self.affine is not None:
             images = self.affine(images)
         if self.erasing:
@@ -120,10 +121,10 @@ class Augmentation:
 
 
 def augmentation(names: str) -> Augmentation | None:
-    """`none`, or names joined with +.
+    """The augmentation of these names: `none`, or names joined with +.
 
     Raises:
-        ValueError: an unknown name, or two of one kind; the message lists what there is.
+        ValueError: an unknown name, or two of one kind; the message lists the names.
     """
     chosen = names.split("+")
     for name in chosen:

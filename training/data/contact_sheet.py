@@ -1,4 +1,4 @@
-"""One picture of what augmentation makes of training images, so that a person can see whether the label still holds."""
+"""A picture of augmented training images, so that a person can see whether the labels still hold."""
 
 import io
 
@@ -18,14 +18,14 @@ _GAP_PX = 2
 def contact_sheet(
     train: ImageSet, preprocessing: Preprocessing, augmentation: Augmentation | None, num_classes: int, seed: int
 ) -> bytes:
-    """A PNG: each row a training image as it is, then as the network may see it.
+    """A PNG. Each row shows one training image as it is, then augmented.
 
     Args:
         train: at least one image; up to 8 are shown, spread over the set.
         preprocessing: of the images.
         augmentation: None shows the same image in each column.
         num_classes: of the labels.
-        seed: another seed, another sheet.
+        seed: another seed gives another sheet.
     """
     torch.manual_seed(seed)
     chosen = np.linspace(0, len(train) - 1, min(ROWS, len(train))).astype(int)

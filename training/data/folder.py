@@ -1,12 +1,12 @@
 """A folder of labelled images: which files and categories it holds.
 
     DATA/
-      daisy/   a.jpg b.png …      one folder a category; its name is the label
+      daisy/   a.jpg b.png …      one folder for each category; its name is the label
       rose/    …
 
-or, where the split is given, DATA/train/daisy/…, DATA/val/daisy/…, DATA/test/daisy/….
+or, if the split is given, DATA/train/daisy/…, DATA/val/daisy/…, DATA/test/daisy/….
 
-Categories are sorted by Unicode code point, always, and stored in the bundle: "10" comes before "2".
+Categories are sorted by Unicode code point, so "10" comes before "2", and stored in the bundle in that order.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class DataError(SightlineError):
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """One file and what its place says of it.
+    """One file and the label that its folder gives it.
 
     Attributes:
         path: below the data folder, with `/`.
         category: the name of its folder.
-        part: where the data folder itself is split; else None.
+        part: the part, if the data folder is split into parts; else None.
     """
 
     path: str
@@ -43,11 +43,11 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a data folder, not yet looked into.
+    """The files of a data folder, not yet read.
 
     Attributes:
         root: the data folder.
-        categories: folder names, sorted; those without a file too.
+        categories: folder names, sorted, including empty ones.
         files: sorted by path.
     """
 
@@ -57,13 +57,13 @@ class Listing:
 
 
 def list_images(root: Path) -> Listing:
-    """Lists DATA/CATEGORY/**/FILE, or DATA/PART/CATEGORY/**/FILE where DATA holds train/, val/ and test/; hidden files left out.
+    """Lists DATA/CATEGORY/**/FILE, or DATA/PART/CATEGORY/**/FILE if DATA holds all parts. Skips hidden files.
 
     Raises:
         DataError: no such folder, fewer than two categories, or only some of the three parts.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; give one that holds a folder of images for each category.")
+        raise DataError(f"{root} is no folder; give a folder that holds one folder of images for each category.")
     folders = _folders(root)
     given = [part for part in PARTS if part in folders]
     if len(given) == 2:

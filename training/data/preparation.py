@@ -138,8 +138,8 @@ def prepare_data(
     Args:
         root: the data folder.
         rule: of the split.
-        problem_files: `refuse` raises if there is a problem; `quarantine` leaves out the files concerned and names them. A
-            category without a usable image is refused in both cases, because leaving it out would drop a label.
+        problem_files: `refuse` raises if there is a problem; `quarantine` leaves out the files concerned and names
+            them. A category without a usable image is refused in both cases, because leaving it out would drop a label.
         preprocessing: its geometry is applied to each image; None only reports.
         progress: shows how many files are done.
         complete: whether each category must have an image in each part, as training needs it.

@@ -18,8 +18,8 @@ class Problem:
     """One thing that training must not use.
 
     Attributes:
-        kind: `unreadable`, `contradiction` (the same bytes in several categories), `leak` (the same bytes in several parts),
-            `empty_category`, or `missing_in_part` (reported by `scan` only).
+        kind: `unreadable`, `contradiction` (the same bytes in several categories), `leak` (the same bytes in several
+            parts), `empty_category`, or `missing_in_part` (reported by `scan` only).
         paths: the files or the folder, relative to the data folder.
         message: what is wrong.
         left_out: the paths that `quarantine` does without; empty if leaving files out would not help.
@@ -84,9 +84,15 @@ def refusal(root: Path, files: int, problems: Sequence[Problem]) -> DataProblems
     """The error that names every problem and what to do."""
     lines = "\n".join(f"  {problem.kind}: {problem.message}" for problem in problems)
     empty = [path for problem in problems if not problem.left_out for path in problem.paths]
-    remedy = "Repair or remove these files, or leave them out with --problem-files quarantine (they are named; nothing is moved or deleted)."
+    remedy = (
+        "Repair or remove these files, or leave them out with --problem-files quarantine "
+        "(they are named; nothing is moved or deleted)."
+    )
     if empty:
-        remedy = f"Put images into {', '.join(empty)}, or remove the folder. --problem-files quarantine leaves out files with problems."
+        remedy = (
+            f"Put images into {', '.join(empty)}, or remove the folder. "
+            "--problem-files quarantine leaves out files with problems."
+        )
     message = f"{root} has {len(problems)} problems in {files} files:\n{lines}\n{remedy}"
     return DataProblems(message, problems)
 
@@ -111,7 +117,7 @@ def _contradictions(records: Sequence[FileRecord]) -> list[Problem]:
 
 
 def _leaks(records: Sequence[FileRecord], parts: dict[int, Part]) -> list[Problem]:
-    """The same bytes in several parts, which happens if folders or groups decide the part. Test keeps its copy, else val."""
+    """The same bytes in several parts, if folders or groups decide the part. Test keeps its copy, else val."""
     problems = []
     indices = list(parts)
     for group in identical([records[index].sha256 for index in indices]):

@@ -1,4 +1,4 @@
-"""data_report.json, and the same for a person: what was found in a data folder, and what was done about it."""
+"""data_report.json, and the same for people: what was found in a data folder, and what was done about it."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from training.data.problems import Problem, ProblemFiles
 from training.data.scan import FileRecord
 from training.data.splitting import SplitRule, fingerprint
 
-# More than this many times as many images in the largest category as in the smallest, and plain accuracy misleads.
+# Above this ratio of the largest to the smallest category, plain accuracy misleads.
 _IMBALANCE = 3.0
 _SHOWN = 20
 
@@ -35,7 +35,7 @@ def build_report(
         root: the data folder.
         rule: of the split.
         problems: what was found wrong.
-        policy: what is done about problems.
+        policy: what was done about problems.
         records: every file.
         used: the records of the files that are used.
         parts: the part of each used file.
@@ -97,7 +97,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def print_report(report: dict[str, Any], console: Console) -> None:
-    """The report as a person reads it."""
+    """Prints the report for people."""
     table = Table(
         "category",
         *PARTS,
@@ -110,9 +110,9 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     for name in ("formats", "modes"):
         console.print(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
     for title, lines in (
-        ("rotated by their EXIF tag, and turned upright", report["rotated"]),
+        ("rotated by their EXIF tag, turned upright", report["rotated"]),
         (
-            "stored in another mode than most; all become RGB",
+            "stored in an unusual mode, converted to RGB",
             [f"{found['path']} ({found['mode']})" for found in report["unusual_modes"]],
         ),
         ("identical files in one category", [" = ".join(group) for group in report["duplicates"]]),
@@ -125,30 +125,31 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             _print_lines(console, title, lines)
     if report["imbalance"] > _IMBALANCE:
         console.print(
-            f"The largest category has {report['imbalance']:.1f} times as many images as the smallest: consider --balance loss or sampler, "
-            "and look at each category's recall."
+            f"The largest category has {report['imbalance']:.1f} times as many images as the smallest: consider "
+            "--balance loss or sampler, and look at each category's recall."
         )
     if report["problems"]:
         lines = [f"{problem['kind']}: {problem['message']}" for problem in report["problems"]]
         _print_lines(console, "problems", lines, most=len(lines))
         left_out = sorted({path for problem in report["problems"] for path in problem["left_out"]})
         if report["policy"] == "quarantine":
-            console.print(f"Left out of training: {', '.join(left_out) or 'nothing, because nothing would mend it'}.")
+            console.print(f"Left out of training: {', '.join(left_out) or 'nothing, because that would not help'}.")
         else:
-            console.print("Training refuses this folder: mend or remove these, or use --problem-files quarantine.")
+            remedy = "repair or remove these files, or use --problem-files quarantine"
+            console.print(f"Training refuses this folder: {remedy}.")
         if not all(problem["left_out"] for problem in report["problems"]):
             console.print("Training refuses this folder: leaving files out does not help with all of it.")
 
 
 def write_report(report: dict[str, Any], file: Path) -> None:
-    """data_report.json; its folder is made where it is missing."""
+    """Writes data_report.json; creates its folder if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def _apart(pair: dict[str, Any]) -> str:
     one, other = pair["parts"]
-    return "" if one == other else f" (in {one} and {other}: what was learnt from one helps with the other)"
+    return "" if one == other else f" (in {one} and {other}: what is learned from one helps with the other)"
 
 
 def _print_lines(console: Console, title: str, lines: Sequence[str], most: int = _SHOWN) -> None:

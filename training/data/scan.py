@@ -68,7 +68,8 @@ def examine(
 
     Args:
         listing: the files.
-        use: called with each index and its decoded RGB pixels, from several threads; skipped for files that cannot be decoded.
+        use: called with each index and its decoded RGB pixels, from several threads; skipped for files that cannot be
+            decoded.
         progress: shows how many files are done.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Which image learns, which chooses, which reports: decided by each image's own content, so that adding files moves none.
+"""Splits images into train, val and test by their content, so that adding files moves no other file.
 
-An image's place is a hash of the seed and its bytes (or its group), as a number from 0 to 1: below `test_share` it is in
-test, below `test_share + val_share` in val, else in train. Each category is drawn from in the same shares, up to chance.
-Copies of one file always land together.
+A hash of the seed and the image's bytes (or its group) is read as a number from 0 to 1. Below `test_share` the image is
+in test, below `test_share + val_share` in val, else in train. Each category gets the same shares, up to chance. Copies
+of a file are always in the same part.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from training.data.folder import PARTS, DataError, LabelledFile, Part
 
 @dataclass(frozen=True)
 class SplitRule:
-    r"""What decides which image is in which part.
+    r"""The rule that decides which image is in which part.
 
     Attributes:
-        seed: another seed, another split.
+        seed: another seed gives another split.
         val_share: 0.01 to 0.5.
         test_share: 0.01 to 0.5.
-        group_by: a regular expression searched in each path; files with the same match (its first group, where that took part)
-            stay together, e.g. `patient-\d+`. None: each file for itself.
+        group_by: a regular expression that is searched in each path, e.g. `patient-\d+`. Files with the same match (of
+            its first group, if there is one) stay together. None: each file by itself.
     """
 
     seed: int
@@ -35,9 +35,9 @@ def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: Sp
     """The part of each file, in order.
 
     Args:
-        files: those that are used; where the folders say the part, that is it.
+        files: the files that are used. If the folders give the part, it is taken.
         digests: sha256 of each file's bytes.
-        rule: what decides.
+        rule: the rule.
 
     Raises:
         DataError: `group_by` is no regular expression, or a file's path does not match it.
@@ -67,13 +67,13 @@ def check_complete(files: Sequence[LabelledFile], parts: Sequence[Part], categor
         missing += [f"{category!r} has no image in {part}" for category in categories if category not in there]
     if missing:
         raise DataError(
-            f"{'; '.join(missing)}. Add images, give such a part a larger share (--val-share, --test-share), try another --seed, "
-            "or make the split yourself with folders train/, val/ and test/."
+            f"{'; '.join(missing)}. Add images, give that part a larger share (--val-share, --test-share), "
+            "try another --seed, or make the split yourself with folders train/, val/ and test/."
         )
 
 
 def fingerprint(files: Sequence[LabelledFile], digests: Sequence[str], parts: Sequence[Part] | None = None) -> str:
-    """sha256 over every (category, file digest), with the part where given, sorted: names and order of the files do not count."""
+    """sha256 over every (category, file digest) and part if given, sorted. Names and order do not matter."""
     lines = (
         f"{file.category} {digest}{f' {parts[index]}' if parts else ''}\n"
         for index, (file, digest) in enumerate(zip(files, digests, strict=True))

@@ -1,7 +1,7 @@
-"""Temperature scaling (Guo et al., https://arxiv.org/abs/1706.04599): one number that makes probabilities honest.
+"""Temperature scaling (Guo et al., https://arxiv.org/abs/1706.04599): one number that calibrates probabilities.
 
-It never changes a ranking, so no accuracy is lost. Fitted on the validation images, stored in the bundle, applied by the
-service.
+It never changes a ranking, so accuracy stays the same. It is fitted on the validation images, stored in the bundle and
+applied by the service.
 """
 
 import math
@@ -12,10 +12,10 @@ from scipy.optimize import minimize_scalar
 
 from training.evaluation.metrics import negative_log_likelihood
 
-# Beyond these a temperature says that the fit failed, not that it succeeded.
+# Temperatures beyond these mean that the fit failed.
 BOUNDS = (0.2, 5.0)
-# A few validation images without a single error would pull the temperature to 0. So its logarithm gets a normal prior around
-# 0 with this deviation: it decides where there is little evidence and vanishes where there is much.
+# A few validation images without an error would pull the temperature to 0. So its logarithm has a normal prior around 0
+# with this deviation, which matters if there are few images and not if there are many.
 _PRIOR_DEVIATION = 0.5
 
 

@@ -1,4 +1,4 @@
-"""How good logits are, and how honest. NumPy only; the reference that evaluation and tests share."""
+"""Metrics of logits: accuracy, likelihood, calibration. NumPy only."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,9 +21,9 @@ class Bin(NamedTuple):
     Attributes:
         low: 0 to 1.
         high: 0 to 1.
-        images: how many there are.
-        confidence: their mean, 0 to 1; the middle of the bin where there is none.
-        accuracy: the share that is right, 0 to 1; 0 where there is none.
+        images: number of images.
+        confidence: their mean confidence, 0 to 1; the middle of an empty bin.
+        accuracy: the share that is right, 0 to 1; 0 in an empty bin.
     """
 
     low: float
@@ -42,7 +42,7 @@ def accuracy(logits: Logits, labels: Labels, k: int = 1) -> float:
 def accuracy_interval(logits: Logits, labels: Labels) -> tuple[float, float]:
     """The 95 % bootstrap interval of acc@1, by percentiles of 2,000 resamples with a fixed seed; both 0 to 1."""
     right = logits.argmax(axis=1) == labels
-    # A resample's number of right images is binomial: drawing it is the same as drawing the images.
+    # The number of right images in a resample is binomial, so it is drawn directly.
     drawn = np.random.default_rng(0).binomial(len(right), right.mean(), _RESAMPLES) / len(right)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
@@ -61,7 +61,7 @@ def losses(logits: Logits, labels: Labels, temperature: float = 1.0) -> npt.NDAr
 
 
 def brier_score(logits: Logits, labels: Labels, temperature: float = 1.0) -> float:
-    """The mean squared distance of the probabilities from the truth (Brier, 1950, over all categories); 0 to 2, 0 is perfect."""
+    """The mean squared distance of probabilities and truth over all categories (Brier, 1950), 0 to 2; 0 is perfect."""
     truth = np.eye(logits.shape[1])[labels]
     return float(np.square(probabilities(logits, temperature) - truth).sum(axis=1).mean())
 
@@ -82,6 +82,6 @@ def calibration_bins(logits: Logits, labels: Labels, temperature: float = 1.0) -
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:
-    """How far confidence and accuracy are apart, weighted by images; 0 to 1, 0 is perfect."""
+    """The mean difference of confidence and accuracy, weighted by images; 0 to 1, 0 is perfect."""
     total = sum(entry.images for entry in bins)
     return sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins) / total

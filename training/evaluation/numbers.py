@@ -1,4 +1,4 @@
-"""Logits of held-out images → every number of the report, as JSON can hold it. The same images and logits give the same digits."""
+"""Logits of held-out images → every number of the report, as JSON values. Equal logits give equal digits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from vision.engines.engine import Engine
 from vision.image import Pixels
 
 REFERENCE_ENGINE = "torch-f32"
-# Part of what "the same digits" means: an engine may round otherwise in a batch of another size.
+# Fixed, because an engine may round differently in a batch of another size.
 _BATCH = 32
 _DIGITS = 6
 _MOST_CONFUSED = 10
@@ -36,16 +36,17 @@ def predict(engine: Engine, images: Pixels) -> Logits:
 
 
 def evaluate(logits: Logits, labels: Labels, categories: Sequence[str], temperature: float) -> dict[str, Any]:
-    """Everything that is said of a model.
+    """Every number of the report.
 
     Args:
         logits: (N, classes).
         labels: (N,).
         categories: in the order of the logits.
-        temperature: as fitted on the validation images.
+        temperature: fitted on the validation images.
 
     Returns:
-        Shares and probabilities 0 to 1, likelihood in nats, all rounded to 6 decimals; `…_before` is without the temperature.
+        Shares and probabilities 0 to 1, likelihood in nats, all rounded to 6 decimals. `…_before` is without
+        temperature.
     """
     order = range(len(categories))
     winners = logits.argmax(axis=1)
@@ -83,7 +84,7 @@ def evaluate(logits: Logits, labels: Labels, categories: Sequence[str], temperat
 
 
 def top_losses(logits: Logits, labels: Labels, temperature: float, most: int) -> list[int]:
-    """The images that the model was most wrong about, the worst first: where a label may be the mistake."""
+    """The images with the largest losses, the largest first. A wrong label may be the reason."""
     return [int(index) for index in np.argsort(-losses(logits, labels, temperature), kind="stable")[:most]]
 
 
@@ -97,12 +98,12 @@ def differences(recorded: dict[str, Any], measured: dict[str, Any]) -> list[str]
 
 
 def headline(bundle: Bundle, numbers: dict[str, Any]) -> str:
-    """The numbers that a person asks for first, in one line."""
+    """The most important numbers in one line."""
     low, high = numbers["acc@1_interval"]
     return (
-        f"{bundle.manifest.name}/{bundle.manifest.version}: acc@1 {numbers['acc@1']:.4f} (95 %: {low:.4f} to {high:.4f}), macro F1 "
-        f"{numbers['macro_f1']:.4f}, NLL {numbers['nll']:.4f} (uncalibrated {numbers['nll_before']:.4f}), ECE {numbers['ece']:.4f} "
-        f"(uncalibrated {numbers['ece_before']:.4f}), on {numbers['images']} images"
+        f"{bundle.id.name}/{bundle.id.version}: acc@1 {numbers['acc@1']:.4f} (95 %: {low:.4f} to {high:.4f}), "
+        f"macro F1 {numbers['macro_f1']:.4f}, NLL {numbers['nll']:.4f} (uncalibrated {numbers['nll_before']:.4f}), "
+        f"ECE {numbers['ece']:.4f} (uncalibrated {numbers['ece_before']:.4f}), on {numbers['images']} images"
     )
 
 

@@ -1,4 +1,4 @@
-"""report.html: one file that says how good a model is and how it came about; every picture is inside it."""
+"""report.html: how good a model is and how it was trained, in one file with all pictures inside."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ from vision.bundle.manifest import METRICS_FILE, Manifest
 from vision.image import Pixels
 from vision.prediction import probabilities
 
-# Beyond this a matrix cannot be read in a picture; the most confused pairs are listed all the same.
+# A picture of a larger matrix cannot be read; the most confused pairs are listed in any case.
 _LARGEST_MATRIX = 40
 _THUMBNAIL_PX = 128
 _TOP_LOSSES = 12
@@ -31,14 +31,14 @@ _BLUE, _ORANGE, _GRAY = "#2f6fb7", "#d9822b", "#8a8f98"
 
 @dataclass(frozen=True)
 class WorstImage:
-    """One of the images that the model was most wrong about.
+    """One of the images with the largest losses.
 
     Attributes:
         path: below the data folder.
-        label: what its folder says.
-        predicted: what the model says.
-        score: the probability that it gives to its answer, 0 to 1.
-        label_score: the probability that it gives to the label, 0 to 1.
+        label: the name of its folder.
+        predicted: the model's answer.
+        score: the probability of that answer, 0 to 1.
+        label_score: the probability of the label, 0 to 1.
         pixels: uint8 (H, W, C), as the model sees it.
     """
 
@@ -52,7 +52,7 @@ class WorstImage:
 
 @dataclass(frozen=True)
 class Judged:
-    """The test images and what the network said of them.
+    """The test images and the network's answers.
 
     Attributes:
         paths: below the data folder.
@@ -165,7 +165,7 @@ def render_report(
 
 
 def _learning_curves(history: Sequence[dict[str, Any]]) -> Figure:
-    """Loss and accuracy by epochs over all phases, with a line where a phase ends."""
+    """Loss and accuracy by epoch over all phases, with a line at the beginning of each later phase."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = range(1, len(history) + 1)
@@ -183,7 +183,7 @@ def _learning_curves(history: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _reliability_diagram(numbers: dict[str, Any]) -> Figure:
-    """Accuracy by confidence, before and after the temperature; on the diagonal a model is honest."""
+    """Accuracy by confidence, before and after the temperature. A calibrated model is on the diagonal."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, name, title in zip(
         figure.subplots(1, 2),
@@ -200,7 +200,7 @@ def _reliability_diagram(numbers: dict[str, Any]) -> Figure:
             color=_BLUE,
             label="accuracy",
         )
-        axes.plot([0, 1], [0, 1], color=_ORANGE, linestyle="--", label="honest")
+        axes.plot([0, 1], [0, 1], color=_ORANGE, linestyle="--", label="calibrated")
         axes.set(
             xlim=(0, 1),
             ylim=(0, 1),
@@ -212,7 +212,7 @@ def _reliability_diagram(numbers: dict[str, Any]) -> Figure:
 
 
 def _confusion_matrix(confusion: Sequence[Sequence[int]], categories: Sequence[str]) -> Figure:
-    """Labels down, answers across; the shade is the share of the label's images."""
+    """Labels in rows, answers in columns. The shade is the share of the label's images."""
     side = min(10.0, 2.2 + 0.45 * len(categories))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -247,8 +247,8 @@ def _phases(history: Sequence[dict[str, Any]], seconds: Sequence[float]) -> list
 
 def _svg(figure: Figure) -> Markup:
     stream = io.StringIO()
-    # Without a date and with a fixed salt the same figure gives the same bytes.
-    # Text stays text, which the reader's fonts draw; that ours lack a glyph of a category's name does not matter.
+    # Without a date and with a fixed salt, equal figures give equal bytes. Text is drawn with the reader's fonts, so a
+    # glyph that matplotlib's fonts lack does not matter.
     with rc_context({"svg.hashsalt": "sightline", "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""Every way to run a bundle's network that is checked against the reference: those that serve, and those for others' runtimes."""
+"""Every way to run a bundle's network that is checked against the reference, including other runtimes."""
 
 import io
 import os
@@ -17,12 +17,12 @@ from vision.engines.torch_engine import TorchEngine
 from vision.errors import EngineUnavailable
 from vision.image import Pixels
 
-# Never opened but by name: see TorchExportEngine.
+# Opened only if it is named; see TorchExportEngine.
 RUNS_CODE = "torch-export-f32"
 
 
 class TorchExportEngine:
-    """model.pt2, loaded again. Loading one can run code that is in it: only for a bundle whose maker is trusted."""
+    """model.pt2. Loading it can run code in the file, so load only bundles that you trust."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._module = torch.export.load(io.BytesIO(bundle.files[PT2_FILE])).module()
@@ -39,7 +39,7 @@ class OnnxEngine:
     """model.onnx on the CPU."""
 
     def __init__(self, bundle: Bundle) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would call its maker, and write to the home folder
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would send telemetry, and write to the home folder
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -57,7 +57,7 @@ class OnnxEngine:
 
 
 def available(bundle: Bundle) -> dict[str, Callable[[], Engine]]:
-    """By name, how to open each engine that the bundle brings files for and this machine can run; the reference first."""
+    """By name, a function that opens each engine that this machine can run; the reference first."""
     threads = torch.get_num_threads()
     engines: dict[str, Callable[[], Engine]] = {REFERENCE_ENGINE: lambda: TorchEngine(bundle, threads)}
     if OPENVINO_FILE in bundle.files:
@@ -71,10 +71,10 @@ def available(bundle: Bundle) -> dict[str, Callable[[], Engine]]:
 
 
 def open_engine(bundle: Bundle, name: str) -> Engine:
-    """One of `available`.
+    """Opens one engine of `available`.
 
     Raises:
-        EngineUnavailable: the bundle does not bring it, or this machine cannot run it.
+        EngineUnavailable: the bundle lacks its files, or this machine cannot run it.
     """
     engines = available(bundle)
     if name not in engines:

@@ -1,7 +1,7 @@
-"""A trained network → a bundle, with the proof of what it answers.
+"""A trained network → a bundle with proof of its answers.
 
-Each engine has to give the reference's answers on the validation images, within its gate; what does not pass is not written,
-or, where several precisions share a file, is marked so that it never serves.
+Each engine must give the reference's answers on the validation images, within its gate. The files of an engine that
+does not pass are not written; if several precisions share a file, the engine is marked so that it never serves.
 """
 
 import json
@@ -55,18 +55,18 @@ _IN_MANIFEST = ("acc@1", "acc@5", "macro_f1", "nll", "nll_before", "brier", "ece
 
 @dataclass(frozen=True)
 class Gate:
-    """What an engine must keep to, on the validation images.
+    """The limits of an engine's differences from the reference on the validation images.
 
     Attributes:
-        agreement: the least share of images with the reference's best label.
-        difference: the largest difference of any probability.
+        agreement: smallest share of images with the reference's best label.
+        difference: largest difference of any probability.
     """
 
     agreement: float
     difference: float
 
 
-# float32 differs by the order of additions; bfloat16 keeps 8 bits of mantissa; 8-bit integers keep 256 steps.
+# float32 differs by the order of additions; bfloat16 has 8 bits of mantissa; 8-bit integers have 256 values.
 GATES = {"f32": Gate(0.999, 0.001), "bf16": Gate(0.99, 0.05), "int8": Gate(0.98, 0.10)}
 
 
@@ -83,17 +83,17 @@ def compose_bundle(
     config: dict[str, Any],
     console: Console,
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """The next version of a model: what `save_bundle` takes.
+    """The next version of a model: the arguments of `save_bundle`.
 
     Args:
         out: models/NAME; the version is chosen here.
-        model: trained; put on the CPU and into eval mode.
-        architecture: how to build it again.
+        model: trained; it is moved to the CPU and put into eval mode.
+        architecture: how to build the network again.
         categories: in the order of the outputs.
-        preprocessing: what its images went through.
+        preprocessing: of its images.
         temperature: fitted on the validation images.
-        evidence: what it is proved on.
-        formats: what is written beside the weights and OpenVINO's float32.
+        evidence: the images on which it is proved.
+        formats: written besides the weights and OpenVINO's float32.
         config: the training configuration, for the provenance.
         console: where each engine's parity is shown.
     """
@@ -139,9 +139,9 @@ def _provenance(evidence: Evidence, config: dict[str, Any]) -> Provenance:
 
 
 def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> list[Path]:
-    """The files whose answer is certain by about 0.9, one a predicted category, up to MAX_SAMPLES.
+    """The files whose best probability is closest to 0.9, one for each predicted category, up to MAX_SAMPLES.
 
-    A saturated probability stays 1.0 under a slightly wrong preprocessing; one of 0.5 moves already by bfloat16's rounding.
+    A probability of 1.0 would hide a slightly wrong preprocessing, and one of 0.5 changes with bfloat16's rounding.
     """
     distance = np.abs(probabilities(logits).max(axis=1) - 0.9)
     winners = logits.argmax(axis=1)
@@ -155,7 +155,7 @@ def choose_golden(files: Sequence[Path], logits: npt.NDArray[np.floating]) -> li
 def measure_parity(
     engine: str, logits: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], temperature: float
 ) -> Parity:
-    """How (N, classes) logits of an engine compare with the reference's, and whether that is within its gate."""
+    """Compares an engine's (N, classes) logits with the reference's, and says whether they are within its gate."""
     gate = GATES[engine.rpartition("-")[2]]
     agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
     apart = np.abs(probabilities(logits, temperature) - probabilities(reference, temperature))
@@ -169,7 +169,7 @@ def measure_parity(
 
 
 class _Reference:
-    """The network as it was trained, before there is a bundle."""
+    """The trained network, before there is a bundle."""
 
     description = REFERENCE_ENGINE
 
@@ -184,7 +184,7 @@ class _Reference:
 def _judge(
     manifest: Manifest, files: Mapping[str, bytes], evidence: Evidence, console: Console
 ) -> tuple[dict[str, Parity], dict[str, dict[str, Any]], list[str]]:
-    """Runs every engine as it will be run, from a bundle on disk: parity, numbers, and which files are not to be written."""
+    """Runs every engine from a bundle on disk. Returns parity, numbers, and the beginnings of files not to write."""
     parity: dict[str, Parity] = {}
     numbers: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="sightline-export-") as folder:
@@ -228,7 +228,7 @@ def _json(value: object) -> bytes:
 
 
 def _code_versions() -> dict[str, str]:
-    """This project's version and commit, and those of what computed the weights."""
+    """Versions of this project and of the libraries that computed the weights, and the commit if there is one."""
     versions = {name: version(name) for name in ("sightline", "torch", "torchvision", "pillow", "openvino")}
     if shutil.which("git") is None:
         return versions

@@ -1,4 +1,4 @@
-"""A network in torch → the files of each format. No file of code: OpenVINO IR, torch.export's program, ONNX."""
+"""A network in torch → the files of each format: OpenVINO IR, torch.export's program, ONNX."""
 
 import contextlib
 import io
@@ -20,15 +20,15 @@ from vision.engines.servable import Servable
 from vision.image import Pixels
 
 Format = Literal["int8", "pt2", "onnx"]
-# How many training images calibrate int8: NNCF's own default, https://docs.openvino.ai, "Basic quantization flow".
+# Number of training images that calibrate int8: NNCF's default, https://docs.openvino.ai, "Basic quantization flow".
 _CALIBRATION_IMAGES = 300
-# What torch 2.15 writes by default; OpenVINO, TensorRT and onnxruntime read it.
+# The default of torch 2.15; OpenVINO, TensorRT and onnxruntime read it.
 _OPSET = 20
 
 
 @dataclass(frozen=True)
 class FormatEntry:
-    """One format: the engine that proves it, and how its files' names begin."""
+    """One format: the engine that proves it, and the beginning of its files' names."""
 
     engine: str
     prefix: str
@@ -43,28 +43,28 @@ FORMATS: dict[Literal["openvino", Format], FormatEntry] = {
 
 
 def convert(servable: Servable, formats: Sequence[Format], train_images: Pixels) -> dict[str, bytes]:
-    """The files of OpenVINO's float32 and of each format asked for: all take uint8 (N, H, W, C) and give logits.
+    """The files of OpenVINO's float32 and of each requested format. All take uint8 (N, H, W, C) and return logits.
 
     Args:
         servable: on the CPU, in eval mode.
-        formats: beside OpenVINO's.
+        formats: besides OpenVINO's.
         train_images: uint8 (N, H, W, C); some of them calibrate int8.
     """
     shape = servable.preprocessing.shape
     batch = torch.export.Dim("batch", min=1, max=4096)
     ov = load_openvino()
     with _quietly(), torch.inference_mode():
-        # Two images, because torch.export takes a batch of one for a constant.
+        # Two images, because torch.export would treat a batch of one as a constant.
         program = torch.export.export(
             servable, (torch.zeros((2, *shape), dtype=torch.uint8),), dynamic_shapes=({0: batch},)
         )
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine
-        # Both converters would do this, each for itself.
+        # Done once, because both converters would do it.
         functional = program.run_decompositions({}) if "onnx" in formats else program
         model = ov.convert_model(functional)
     model.reshape({model.input(0).get_any_name(): ov.PartialShape([-1, *shape])})
-    # The numbers of the normalisation are in the graph; this binds them to those of the manifest.
+    # The graph holds the numbers of the normalisation; this lets the service compare them with the manifest's.
     model.set_rt_info(servable.preprocessing.model_dump_json(), [*OPENVINO_PREPROCESSING])
     files = _ir(model, OPENVINO_FILE)
     if "int8" in formats:
@@ -90,12 +90,12 @@ def _ir(model: Any, name: str) -> dict[str, bytes]:
 def _quantised(model: Any, train_images: Pixels, attends: bool) -> Any:
     """8-bit weights and activations, calibrated on training images spread over the whole set.
 
-    NNCF's scheme for transformers helps where there is attention as PyTorch has it: on ViT-B/16 it took the error of the logits
-    from 0.35 to 0.15; on Swin, whose attention is its own, it made it larger.
+    NNCF's scheme for transformers helps networks with PyTorch's own attention: on ViT-B/16 it reduced the error of the
+    logits from 0.35 to 0.15. On Swin, which has another attention, it increased the error.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(
         logging.ERROR
-    )  # NNCF makes it look for CUDA, and say that it found none
+    )  # NNCF makes torch look for CUDA and warn that there is none
     with _quietly():
         import nncf  # takes seconds to import
 
@@ -137,7 +137,7 @@ def _onnx(program: torch.export.ExportedProgram) -> bytes:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """The converters warn of their own internals, and print progress that says nothing."""
+    """Suppresses the converters' warnings about their own internals and their progress lines."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a bundle is, for the people who decide whether to use it (Mitchell et al., https://arxiv.org/abs/1810.03993)."""
+"""MODEL_CARD.md, for people who decide whether to use a model (Mitchell et al., https://arxiv.org/abs/1810.03993)."""
 
 import re
 from collections.abc import Sequence
@@ -13,27 +13,28 @@ def render_card(manifest: Manifest, numbers: dict[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        manifest: all but its files filled in.
-        numbers: what `training.evaluation.numbers.evaluate` gave for the reference on the test images.
+        manifest: complete except for its files.
+        numbers: `training.evaluation.numbers.evaluate` of the reference on the test images.
     """
     data, config = manifest.provenance.data, manifest.provenance.config
     low, high = numbers["acc@1_interval"]
     weak = sorted(numbers["categories"].items(), key=lambda item: item[1]["f1"])[:3]
     categories = _listed(manifest.categories)
     engines = [
-        f"| {name} | {p.top1_agreement:.4f} | {p.max_probability_difference:.6f} | {'may serve' if p.passed else 'refused'} |"
+        f"| {name} | {p.top1_agreement:.4f} | {p.max_probability_difference:.6f} | "
+        f"{'may serve' if p.passed else 'refused'} |"
         for name, p in manifest.parity.items()
     ]
     lines = [
         f"# {manifest.name}/{manifest.version}",
         "",
         f"Tells {len(manifest.categories)} categories apart: {categories}. "
-        "Whatever it is shown, it answers with one of them; an image "
-        "of something else gets a label all the same.",
+        "It answers with one of them for every image, "
+        "also for an image of something else.",
         "",
         "## How good",
         "",
-        f"On {numbers['images']} test images that neither training nor any choice has seen:",
+        f"On {numbers['images']} test images that were used neither for training nor for any choice:",
         "",
         "| | |",
         "|---|---|",
@@ -68,11 +69,11 @@ def render_card(manifest: Manifest, numbers: dict[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first 50, by commas."""
+    """The first 50, joined with commas."""
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return ", ".join(_escaped(name) for name in names[:_MOST_LISTED]) + more
 
 
 def _escaped(name: str) -> str:
-    """So that a folder's name is text in Markdown, whatever is in it."""
+    """A folder's name as literal text in Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>#|&~$])", r"\\\1", name)

@@ -1,7 +1,7 @@
-"""A training run on disk: everything that is needed to go on, in one safetensors file. No pickle.
+"""Checkpoints: the whole state of a training run in one safetensors file. No pickle.
 
-A state is a tree of dicts and lists with tensors, numbers, strings, booleans and None at its leaves. Tensors become
-tensors of the file, named by their path; the rest becomes JSON in its metadata.
+A state is a tree of dicts and lists with tensors, numbers, strings, booleans and None at its leaves. Tensors are stored
+as tensors, named by their path; everything else as JSON in the file's metadata.
 """
 
 import json
@@ -18,7 +18,7 @@ _TENSOR = "__tensor__"
 
 
 def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
-    """Writes the state so that the file is whole, old or new, at any moment."""
+    """Writes the state. At any moment the file is either the old or the new one, complete."""
     tensors: dict[str, torch.Tensor] = {}
     tree = _take_tensors(state, "", tensors)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote, tensors on the CPU.
+    """Reads a checkpoint, with its tensors on the CPU.
 
     Raises:
         ValueError: the file is a safetensors file of something else.
@@ -44,18 +44,18 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
             raise ValueError(
                 f"{file} is no checkpoint of this version: its format is {metadata.get('format')!r}, not {FORMAT!r}."
             )
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - safe_open cannot be iterated
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no iterator
         state: dict[str, Any] = _give_tensors(json.loads(metadata["state"]), tensors)
         return state
 
 
 def _take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(node, torch.Tensor):
-        # A copy: safetensors refuses tensors that share memory, and CPU is where every reader can put them.
+        # A copy, because safetensors refuses tensors that share memory; on the CPU, which every reader has.
         tensors[path] = node.detach().to("cpu", copy=True).contiguous()
         return {_TENSOR: path}
     if isinstance(node, dict):
-        # JSON turns every key into a string; the pairs keep an optimizer's integer keys.
+        # Pairs keep an optimizer's integer keys, which JSON would turn into strings.
         return {"pairs": [[key, _take_tensors(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
     if isinstance(node, list | tuple):
         return [_take_tensors(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]

@@ -1,7 +1,7 @@
-"""Phase 0: the head on features that the frozen backbone has computed once, so that fitting it costs seconds.
+"""Phase 0: fits the head on features that the frozen backbone computes once, which takes seconds.
 
-With a linear head this is multinomial logistic regression with an L2 penalty, whose strength the validation images choose;
-with a hidden layer the same procedure fits that.
+With a linear head this is multinomial logistic regression with an L2 penalty; the validation images choose its
+strength. A head with a hidden layer is fitted in the same way.
 """
 
 import copy
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# What the mean loss gets added per ½‖w‖² on scaled features, 0.001 to 1. Each fit starts where the last one ended, from
-# weak to strong: a strong penalty takes a hidden layer to zero, where no weaker one would get it out again.
+# Factors of ½‖w‖² on scaled features, which is added to the mean loss: 0.001 to 1. Each fit starts from the previous
+# one. Go from weak to strong: a strong penalty zeroes the hidden layer, and later fits cannot recover.
 PENALTIES = tuple(10 ** (step / 4 - 3) for step in range(13))
 _ITERATIONS = 60
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -29,7 +29,7 @@ def fit_head(
     """Fits the head by L-BFGS, in place.
 
     Args:
-        head: (N, features) → (N, classes); dropout in it is switched off, BatchNorm keeps its statistics.
+        head: (N, features) → (N, classes); its dropout is off, its BatchNorm keeps its statistics.
         features: (N, features) float32 of the training images.
         labels: (N,) int64.
         val_features: (M, features) of the validation images.
@@ -37,9 +37,9 @@ def fit_head(
         loss: (logits, labels) → the mean training loss.
 
     Returns:
-        The training loss of the head that was kept.
+        The training loss of the kept head.
     """
-    # Pareto scaling (https://doi.org/10.1186/1471-2164-7-142): features that vary little are not blown up to the size of the others.
+    # Pareto scaling (https://doi.org/10.1186/1471-2164-7-142) keeps features that vary little smaller than the others.
     mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
     scale = (deviation * deviation.mean()).sqrt()
     features, val_features = (features - mean) / scale, (val_features - mean) / scale
@@ -52,7 +52,7 @@ def fit_head(
         if val_loss < best_loss:
             best_loss, best, train_loss = val_loss, copy.deepcopy(head.state_dict()), fitted
         else:
-            break  # stronger penalties only take away more
+            break  # stronger penalties fit worse still
     head.load_state_dict(best)
     _take_over_scaling(head, mean, scale)
     return train_loss
@@ -79,7 +79,7 @@ def _minimise(head: nn.Module, features: torch.Tensor, labels: torch.Tensor, pen
 
 
 def _take_over_scaling(head: nn.Module, mean: torch.Tensor, scale: torch.Tensor) -> None:
-    """Changes the first linear layer so that it gives for raw features what it gave for scaled ones."""
+    """Moves the scaling of the features into the first linear layer."""
     first = next(module for module in head.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
         first.weight.div_(scale)

@@ -1,8 +1,8 @@
-"""Which parts of a network learn, in which phase, how fast.
+"""Which parts of a network learn in which phase, and how fast.
 
-Two phases, because a head that knows nothing would tear good features apart (Kumar et al., https://arxiv.org/abs/2202.10054):
-first the head learns on the frozen backbone, then the parts nearest to the head learn too, 10 to 100 times slower. A
-network without pretrained weights has one phase, in which everything learns.
+First the head learns on a frozen backbone, then parts of the backbone learn too, 10 to 100 times slower. With a random
+head, all at once would distort good features (Kumar et al., https://arxiv.org/abs/2202.10054). A network without
+pretrained weights has one phase, in which everything learns.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,20 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training with the same parts learning.
+    """A number of epochs in which the same parts learn.
 
     Attributes:
         name: `features`, `frozen`, `fine-tuned` or `scratch`.
         epochs: at most this many, at least 1.
         head_lr: learning rate of the head.
-        backbone_lr: learning rate of the unfrozen block next to the head; not used where none is.
-        unfrozen_blocks: how many of the backbone's blocks learn, counted from the head; 0 freezes all.
+        backbone_lr: learning rate of the unfrozen block next to the head.
+        unfrozen_blocks: number of the backbone's blocks that learn, counted from the head; 0 freezes all.
         batch_norm: in unfrozen parts, `frozen` keeps statistics and affine parameters, `affine` keeps the statistics,
-            `full` trains both. In frozen parts everything is kept, whatever this says.
+            `full` trains both. Frozen parts keep everything.
         unfrozen_layers: above 0, this many layers learn instead of blocks.
-        block_decay: what the rate is multiplied by from a block to the one before it, above 0, at most 1.
-        cached_features: the backbone runs once over the images as they are, and the head is fitted on what it gave.
+        block_decay: factor of the rate from a block to the one before it, above 0, at most 1.
+        cached_features: whether the backbone runs once over the images, without augmentation, and the head is fitted on
+            the features.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Phase:
 
 
 def set_trainable(model: Classifier, phase: Phase) -> None:
-    """Sets `requires_grad` of every parameter as the phase says."""
+    """Sets `requires_grad` of every parameter for this phase."""
     model.backbone.requires_grad_(False)
     for part in _learning(model, phase):
         part.requires_grad_(True)
@@ -61,9 +62,9 @@ def set_trainable(model: Classifier, phase: Phase) -> None:
 def set_train_mode(model: Classifier, phase: Phase) -> None:
     """Puts the learning parts in train mode and everything else in eval mode.
 
-    `requires_grad=False` alone does not freeze a BatchNorm: in train mode it normalises by the batch and moves its running
-    statistics. So frozen parts stay in eval mode, dropout in them included. Call it before every epoch: `model.train()`
-    undoes it.
+    `requires_grad=False` alone does not freeze a BatchNorm: in train mode it normalises by the batch and updates its
+    running statistics. So frozen parts stay in eval mode, including their dropout. Call this before every epoch,
+    because `model.train()` undoes it.
     """
     model.train()
     model.backbone.eval()
@@ -75,9 +76,9 @@ def set_train_mode(model: Classifier, phase: Phase) -> None:
 
 
 def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> list[dict[str, Any]]:
-    """The optimizer's groups: the head, then the backbone by block, each with and without weight decay (none on biases and norms).
+    """The optimizer's groups: the head, then the backbone by block. Biases and norms have groups without weight decay.
 
-    `full_lr` keeps the rate that a schedule takes its share of.
+    A schedule sets `lr` to a share of `full_lr`.
     """
     groups: list[dict[str, Any]] = []
 
@@ -98,7 +99,7 @@ def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> li
     for distance, block in enumerate(reversed(model.blocks)):
         add(list(block.parameters()), phase.backbone_lr * phase.block_decay**distance)
         placed |= {id(parameter) for parameter in block.parameters()}
-    # What belongs to no block stands at the input: a vision transformer's class token and positions.
+    # Parameters outside the blocks are at the input, e.g. a vision transformer's class token and positions.
     add(
         [p for p in model.backbone.parameters() if id(p) not in placed],
         phase.backbone_lr * phase.block_decay ** len(model.blocks),
@@ -107,9 +108,9 @@ def parameter_groups(model: Classifier, phase: Phase, weight_decay: float) -> li
 
 
 def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """`adamw` decays weights beside the gradient; `adam` and `sgd` (Nesterov, momentum 0.9) decay through it, which is L2.
+    """An optimizer. `adamw` decays weights directly; `adam` and `sgd` (Nesterov, momentum 0.9) by the gradient (L2).
 
-    A penalty of λ·‖w‖², as Keras' `l2(λ)` writes it, is a weight decay of 2λ here.
+    Keras' `l2(λ)`, a penalty of λ·‖w‖², equals a weight decay of 2λ here.
     """
     match name:
         case "adamw":

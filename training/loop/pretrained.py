@@ -1,4 +1,4 @@
-"""Pretrained weights → the backbone of a network: from a safetensors file, or those that torchvision publishes."""
+"""Loads pretrained weights into a backbone: from a safetensors file, or torchvision's published weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +20,13 @@ IMAGENET = "imagenet"
 
 
 class WeightsError(SightlineError):
-    """The pretrained weights cannot be had, or do not fit the backbone."""
+    """The pretrained weights cannot be loaded, or do not fit the backbone."""
 
     code = "weights_error"
 
 
 def published(arch: str, weights: str) -> PublishedWeights | None:
-    """Torchvision's weights, where `weights` names some: `imagenet` for the best, or e.g. `IMAGENET1K_V1`; None for a file or `none`.
+    """Weights of torchvision by name: `imagenet` for the best, or e.g. `IMAGENET1K_V1`; None for a file or `none`.
 
     Raises:
         WeightsError: torchvision has no such weights for this architecture.
@@ -43,19 +43,19 @@ def published(arch: str, weights: str) -> PublishedWeights | None:
 
 
 def default_preprocessing(arch: str, weights: str) -> Preprocessing:
-    """What the weights were made with, else the architecture's own."""
+    """The preprocessing of the weights, else the architecture's own."""
     found = published(arch, weights)
     return found.preprocessing if found else architecture(arch).preprocessing
 
 
 def load_backbone(model: Classifier, arch: str, weights: str) -> None:
-    """Fills the backbone; the head stays as it is. `none` leaves everything as it is.
+    """Loads the backbone's weights; the head keeps its own. `none` does nothing.
 
     Args:
         model: built by `build_model(arch, …)`.
         arch: its name in the registry.
         weights: `none`; a safetensors file of this project's network (`backbone.…`) or of torchvision's, whose head is
-            ignored; `imagenet` or another name of torchvision's weights, which are fetched once and kept.
+            ignored; `imagenet` or another name of torchvision's weights, which are downloaded once and kept.
 
     Raises:
         WeightsError: no such file, no safetensors file, no network, or names or shapes that do not fit.
@@ -75,25 +75,24 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _fetch(source: PublishedWeights) -> dict[str, torch.Tensor]:
-    """From torch's own cache, else from the network; tensors only, and only those whose hash is in the file's name."""
+    """From torch's cache, else from the network. Loads tensors only, from a file whose hash is in its name."""
     file = Path(hub.get_dir()) / "checkpoints" / Path(urlparse(source.url).path).name
     try:
         tensors: dict[str, torch.Tensor] = hub.load_state_dict_from_url(
             source.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
-    except (
-        Exception
-    ) as error:  # no network, a full disk, a cut file, a file that holds more than tensors: the remedy is the same
+    except Exception as error:  # no network, a full disk, a damaged file: the remedy is the same
         raise WeightsError(
-            f"The weights {source.name} ({source.size_mb:.0f} MB) could not be had: {str(error).splitlines()[0]}. "
-            f"Fetch {source.url} on a machine with a network and put it at {file}."
+            f"The weights {source.name} ({source.size_mb:.0f} MB) could not be downloaded: "
+            f"{str(error).splitlines()[0]}. "
+            f"Download {source.url} on a machine with a network and copy it to {file}."
         ) from error
     return tensors
 
 
 def _fill(model: Classifier, row: Architecture, tensors: dict[str, torch.Tensor], where: str) -> None:
     wanted = model.backbone.state_dict()
-    # How a file may spell the backbone's names: as this project does, or as torchvision's networks do.
+    # A file names the backbone's tensors as this project does, or as torchvision's networks do.
     spellings: tuple[Callable[[str], str], ...] = ("backbone.{}".format, row.torchvision_name)
     for spell in spellings:
         given = {name: tensors[spell(name)] for name in wanted if spell(name) in tensors}
@@ -105,7 +104,8 @@ def _fill(model: Classifier, row: Architecture, tensors: dict[str, torch.Tensor]
     for name, tensor in wanted.items():
         if given[name].shape != tensor.shape:
             raise WeightsError(
-                f"{where}: {spell(name)} has shape {tuple(given[name].shape)}; the backbone needs {tuple(tensor.shape)}."
+                f"{where}: {spell(name)} has shape {tuple(given[name].shape)}; "
+                f"the backbone needs {tuple(tensor.shape)}."
             )
         if not torch.isfinite(given[name]).all():
             raise WeightsError(f"{where}: {spell(name)} holds values that are not finite.")

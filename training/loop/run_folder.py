@@ -1,10 +1,10 @@
-"""What a run leaves behind while it goes on, so that a killed one can be resumed and nothing else can be resumed by mistake.
+"""The folder of a training run, from which a killed run can be resumed.
 
 runs/NAME/VERSION/
-  run.json                what is trained on what: only a run with the same can go on
-  data_report.json        what was found in the data, and which image is in which part
+  run.json                the run's identity; only a run with the same identity can be resumed
+  data_report.json        what was found in the data; the part of each image
   last.safetensors        the newest checkpoint
-  best.safetensors        the one of the best epoch
+  best.safetensors        the checkpoint of the best epoch
   history.csv             the epochs' numbers
   metrics.json report.html  written at the end
 """
@@ -54,30 +54,30 @@ def identity(
 
 
 def open_run(folder: Path, wanted: dict[str, Any], resume: bool) -> dict[str, Any] | None:
-    """Makes the folder of a new run, or finds the checkpoint to go on from.
+    """Creates the folder of a new run, or finds the checkpoint to resume from.
 
     Args:
         folder: runs/NAME/VERSION.
         wanted: the identity of the run that is to start or to be resumed.
-        resume: whether an unfinished run is to go on.
+        resume: whether to resume an unfinished run.
 
     Returns:
-        The state of the newest checkpoint; None where there is none, and the run starts from its beginning.
+        The state of the newest checkpoint; None if there is none, and the run starts from its beginning.
 
     Raises:
-        RunError: resuming what is not there, or another run than this one; not resuming what is there.
+        RunError: there is no run to resume, or it is another run; or there is one and `resume` is false.
     """
     known, checkpoint = folder / RUN_FILE, folder / LAST
     if not resume:
         if checkpoint.exists():
             raise RunError(
-                f"{folder} holds an unfinished run; go on with it by --resume, or remove the folder to start anew."
+                f"{folder} holds an unfinished run. Continue it with --resume, or remove the folder to start again."
             )
         folder.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps(wanted, indent=2) + "\n")
         return None
     if not known.exists():
-        raise RunError(f"{folder} holds no run; leave --resume out to start one.")
+        raise RunError(f"{folder} holds no run. Leave --resume out to start one.")
     before = json.loads(known.read_text())
     different = [
         name
@@ -86,10 +86,10 @@ def open_run(folder: Path, wanted: dict[str, Any], resume: bool) -> dict[str, An
     ]
     if different:
         details = "; ".join(f"{name} was {before.get(name)!r} and is {wanted.get(name)!r}" for name in different)
-        raise RunError(f"The run in {folder} cannot go on, because it would not be the same run: {details}.")
+        raise RunError(f"The run in {folder} cannot be resumed, because it would not be the same run: {details}.")
     if not checkpoint.exists():
         return None
     try:
         return load_checkpoint(checkpoint)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise RunError(f"{checkpoint} cannot be read ({error}); remove {folder} to start anew.") from error
+        raise RunError(f"{checkpoint} cannot be read ({error}); remove {folder} to start again.") from error

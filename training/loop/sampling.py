@@ -1,4 +1,4 @@
-"""Which training images a step sees, and what each class weighs: functions of the labels and of the position in the run."""
+"""Which training images each step sees, and the weight of each class."""
 
 from typing import Literal
 
@@ -14,12 +14,12 @@ def epoch_steps(labels: Indices, batch_size: int, balance: Balance, position: li
 
     Args:
         labels: (N,) of the training images.
-        batch_size: images a step, at most; steps are of equal size up to one, so that no BatchNorm gets a single image.
-        balance: `sampler` draws N images so that each class is as likely as any other; else each image comes once.
-        position: (seed, phase, epoch): the same gives the same order.
+        batch_size: most images in a step. Sizes differ by at most one, so that no BatchNorm gets a single image.
+        balance: `sampler` draws N images so that each class is equally likely; else each image comes once.
+        position: (seed, phase, epoch); the same position gives the same order.
 
     Returns:
-        Sorted indices, one array a step.
+        Sorted indices, one array for each step.
     """
     generator = np.random.default_rng(position)
     if balance == "sampler":
@@ -31,6 +31,6 @@ def epoch_steps(labels: Indices, batch_size: int, balance: Balance, position: li
 
 
 def class_weights(labels: Indices, num_classes: int) -> npt.NDArray[np.float32]:
-    """(num_classes,): each class weighs the same in the sum of all images' losses, and the mean image weighs 1."""
+    """(num_classes,): weights that make each class count equally in the total loss; the mean over images is 1."""
     counts = np.bincount(labels, minlength=num_classes)
     return (len(labels) / (num_classes * np.maximum(counts, 1))).astype(np.float32)

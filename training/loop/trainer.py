@@ -1,8 +1,8 @@
-"""The training loop: phases, epochs, steps, and nothing else.
+"""The training loop: phases, epochs, steps.
 
-Randomness is a function of the position: before each step the generators are seeded from (seed, phase, epoch, step), and an
-epoch's order from (seed, phase, epoch). So a checkpoint needs no generator state, and a resumed run draws what the
-uninterrupted one would have drawn. Knows no files, no command line and no architecture.
+Randomness depends only on the position in the run: the generators are seeded from (seed, phase, epoch, step) before
+each step, and the order of an epoch from (seed, phase, epoch). So a checkpoint needs no generator state, and a resumed
+run draws the same numbers as an uninterrupted one. No files, no command line, no architecture.
 """
 
 import time
@@ -28,7 +28,7 @@ from vision.architectures.classifier import Classifier
 from vision.engines.servable import Normalisation
 from vision.preprocessing import Preprocessing
 
-# On CPUs small batches stay in the caches: MobileNetV2 at 96 px ran 320 images/s by 32 and 210 by 128.
+# On CPUs small batches fit into the caches: MobileNetV2 at 96 px ran 320 images/s with 32 and 210 with 128.
 _EVALUATION_BATCH = {"cpu": 32, "cuda": 256}
 
 
@@ -101,12 +101,12 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps an epoch of this phase has."""
+        """Steps in one epoch of this phase."""
         return 1 if self.phase.cached_features else -(-len(self.train) // self.config.batch_size)
 
     @property
     def evaluated(self) -> Classifier:
-        """The network that is evaluated and kept: the moving average where there is one."""
+        """The network that is evaluated and kept: the moving average if there is one."""
         kept: Any = self.model if self.ema is None else self.ema.module
         return cast(Classifier, kept)
 
@@ -115,7 +115,7 @@ class Trainer:
 
         Args:
             phases: at least one.
-            resume: what `state_dict` gave in an earlier run over the same data with the same settings.
+            resume: the `state_dict` of an earlier run with the same data and settings.
         """
         self.phases = phases
         if resume is not None:
@@ -162,7 +162,7 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
         self.scaler.load_state_dict(state["scaler"])
         self.optimizer.load_state_dict(state["optimizer"])
-        # The fused optimizer walks a parameter and its moments by memory, so they must be laid out alike.
+        # The fused optimizer needs the same memory layout for a parameter and its moments.
         for parameter, moments in self.optimizer.state.items():
             for name, tensor in moments.items():
                 if torch.is_tensor(tensor) and tensor.shape == parameter.shape:
@@ -203,7 +203,7 @@ class Trainer:
         steps = epoch_steps(self.train.labels, self.config.batch_size, self.config.balance, position)
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         while self.steps_done < len(steps):
-            # The rank is part of the position, because each process draws for its own images.
+            # The rank is part of the seed, because each process draws for its own images.
             place = [*position, self.steps_done, self.workers.rank]
             self._seed_generators(int(np.random.SeedSequence(place).generate_state(1)[0]))
             self._step(steps[self.steps_done], learning)
@@ -213,13 +213,13 @@ class Trainer:
         return float(self.loss_sum) / len(self.train)
 
     def _seed_generators(self, seed: int) -> None:
-        """What torch.manual_seed does for these devices; that itself formats a stack trace each time, 1.3 ms a step."""
+        """As torch.manual_seed, which would also format a stack trace each time: 1.3 ms per step."""
         torch.default_generator.manual_seed(seed)
         if self.device == "cuda":
             torch.cuda.manual_seed(seed)
 
     def _step(self, chosen: Indices, learning: list[torch.nn.Parameter]) -> None:
-        """One update of the weights from these training images, of which this process takes its share."""
+        """One update of the weights from these training images; this process computes its share of them."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros_like(self.loss_sum)
         mine = chosen[self.workers.rank :: self.workers.size]
@@ -237,7 +237,7 @@ class Trainer:
         self.loss_sum += self.workers.add(total) * len(chosen)
 
     def _backward(self, piece: Indices, count: int) -> torch.Tensor:
-        """Adds the gradients of these images' part of the mean over `count` images; returns that part of the loss."""
+        """Adds the gradients of these images' share of a mean over `count` images; returns their share of the loss."""
         pixels, labels = self._to_device(self.train.images[piece]), self._to_device(self.train.labels[piece])
         if self.augmentation is None:
             images = self.normalisation(pixels)
@@ -250,7 +250,7 @@ class Trainer:
         return loss.detach()
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The sum over the images; labels (N,) or shares (N, classes)."""
+        """The sum of the losses; labels are (N,), or (N, classes) if images were mixed."""
         return functional.cross_entropy(
             logits.float(),
             labels,
@@ -268,7 +268,7 @@ class Trainer:
         labels, val_labels = (self._to_device(part.labels) for part in (self.train, self.val))
         torch.manual_seed(self.config.seed)
         weights = self.class_weights
-        if self.config.balance == "sampler":  # what drawing gives in the mean
+        if self.config.balance == "sampler":  # which equals drawing, in the mean
             weights = torch.from_numpy(class_weights(self.train.labels, self.num_classes)).to(self.device)
 
         def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -293,7 +293,7 @@ class Trainer:
         }
 
     def _through(self, module: torch.nn.Module, images: npt.NDArray[np.uint8]) -> Iterator[torch.Tensor]:
-        """What a part of the network that takes images gives for them, in eval mode and in batches; shared among the workers."""
+        """Runs images through a part of the network, in eval mode and in batches, shared among the workers."""
         module.eval()
         mine = images[self.workers.share(len(images))]
         with torch.inference_mode(), self._autocast():
@@ -322,9 +322,10 @@ class Trainer:
 
 
 def _moving_average(decay: float) -> Any:
-    """For AveragedModel: averaged ← averaged + (1 - d)·(current - averaged), with a d that grows from 0.1 to `decay`.
+    """For AveragedModel: averaged ← averaged + (1 - d)·(current - averaged), where d grows from 0.1 to `decay`.
 
-    So that a short run does not keep its beginning: https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
+    A small d at the beginning lets short runs forget their first weights:
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
     """
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
-"""What several processes that train the same network must tell each other. One process alone has nothing to tell.
+"""Communication between processes that train the same network. A single process needs none.
 
-Every process holds the whole network and the same state; of each step's images it takes its share, and gradients are added
-up. Knows torch's collectives and nothing of who started the processes.
+Every process holds the whole network and the same state. It computes its share of each step's images, and the gradients
+are added up. Uses torch's collectives; does not depend on who started the processes.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,15 +16,15 @@ class Workers:
     """One process among `size`.
 
     Attributes:
-        rank: 0 to size - 1; the first one writes what is written.
-        size: how many there are; above 1, torch's process group must have been set up.
+        rank: 0 to size - 1; only rank 0 writes files.
+        size: number of processes; above 1, torch's process group must have been set up.
     """
 
     rank: int = 0
     size: int = 1
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces every gradient by the sum over all processes; a process without images has added nothing."""
+        """Replaces every gradient by the sum over all processes; a process without images adds 0."""
         if self.size == 1:
             return
         gradients = []
@@ -41,16 +41,16 @@ class Workers:
         return value
 
     def align(self, module: nn.Module) -> None:
-        """Gives every process the first one's parameters and buffers: BatchNorm's statistics differ, each saw its own images."""
+        """Copies the first process's parameters and buffers to all. BatchNorm statistics differ, because images do."""
         if self.size > 1:
             _exchange([*module.parameters(), *module.buffers()], lambda flat: distributed.broadcast(flat, 0))
 
     def share(self, count: int) -> slice:
-        """Which of `count` rows this process works on."""
+        """The part of `count` rows that this process computes."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def gather(self, rows: torch.Tensor, count: int) -> torch.Tensor:
-        """All `count` rows, from the share of them that each process has."""
+        """All `count` rows, of which each process has its share."""
         if self.size == 1:
             return rows
         whole = torch.zeros((count, *rows.shape[1:]), dtype=rows.dtype, device=rows.device)
@@ -63,7 +63,7 @@ ALONE = Workers()
 
 
 def _exchange(tensors: list[torch.Tensor], collective: Callable[[torch.Tensor], object]) -> None:
-    """Runs a collective over all tensors at once, in place; whatever their layout in memory is."""
+    """Runs a collective over all tensors at once, in place. They may have any memory layout."""
     with torch.no_grad():
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
             chosen = [tensor for tensor in tensors if tensor.dtype == dtype]

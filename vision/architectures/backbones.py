@@ -1,6 +1,6 @@
-"""torchvision's classifiers, each with its last layer cut off and a head of this project in its place. Fetches nothing.
+"""torchvision's classifiers, each with its last layer replaced by a head of this project. Downloads nothing.
 
-torchvision is imported where it is used: that takes 2 s, and only these networks need it.
+torchvision is imported inside the functions: the import takes 2 s, and only these networks need it.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import nn
 from vision.architectures.classifier import Classifier, hidden_layer_head, holds_parameters, linear_head
 from vision.preprocessing import Preprocessing
 
-# Where torchvision's networks keep what turns features into categories.
+# The attribute in which torchvision's networks keep their last layers.
 _CLASSIFICATION = ("classifier", "fc", "heads", "head")
 # They predict from the middle too, while training, and rearrange normalised input as their published weights want it;
 # torchvision does the latter only where it loads those weights itself, so that a network built again would lose it.
@@ -24,12 +24,12 @@ _BUILT_WITH: dict[str, dict[str, Any]] = {"inception_v3": _INCEPTION, "googlenet
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """What torchvision knows of one set of weights.
+    """What torchvision publishes about one set of weights.
 
     Attributes:
         name: e.g. `IMAGENET1K_V2`.
-        url: where they can be fetched.
-        preprocessing: what they were measured with.
+        url: where they can be downloaded.
+        preprocessing: the one with which their accuracy was measured.
         parameters: of the network with 1,000 categories.
         size_mb: of the file, in 10⁶ bytes.
         gflops: 10⁹ multiply-adds for one image.
@@ -120,7 +120,7 @@ def torchvision_classifier(
 
 
 def _cut_classification(network: nn.Module) -> int:
-    """Replaces the last linear layer, and dropout before it, by nothing; returns how many features are left."""
+    """Removes the last linear layer and the dropout before it; returns the number of features that are left."""
     attribute = next(name for name in _CLASSIFICATION if hasattr(network, name))
     layers: nn.Module = getattr(network, attribute)
     if isinstance(layers, nn.Linear):
@@ -153,7 +153,7 @@ def _blocks(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_container(sequence: nn.Module) -> bool:
-    """Whether it holds several parts, rather than being one: a convolution with its norm is one."""
+    """Whether it is a container of several parts. A convolution with its norm counts as one part."""
     learning = [child for child in sequence.children() if holds_parameters(child)]
     return (
         any(any(True for _ in child.children()) for child in learning)

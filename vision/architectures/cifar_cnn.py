@@ -1,4 +1,4 @@
-"""The convolutional network that courses train on CIFAR-10: small enough for a CPU, deep enough to be one."""
+"""The convolutional network that courses train on CIFAR-10; small enough for a CPU."""
 
 from torch import nn
 
@@ -8,8 +8,8 @@ from vision.architectures.classifier import Classifier
 def cifar_cnn(num_classes: int, in_channels: int = 3) -> Classifier:
     """(N, in_channels, 32, 32) → (N, num_classes); 815,530 trainable parameters at 10 classes.
 
-    Three blocks of two 3×3 convolutions with BatchNorm, 32, 64 and 128 filters, each ended by max pooling and dropout 0.25;
-    then dense 256 with BatchNorm and dropout 0.5. Its L2 of 1e-4 is the recipe's: `training/recipes/cifar10.toml`.
+    Three blocks of two 3×3 convolutions with BatchNorm, 32, 64 and 128 filters, each ended by max pooling and dropout
+    0.25; then dense 256 with BatchNorm and dropout 0.5. The L2 penalty of 1e-4 is in `training/recipes/cifar10.toml`.
     """
     blocks = [_block(inputs, filters) for inputs, filters in ((in_channels, 32), (32, 64), (64, 128))]
     head = nn.Sequential(

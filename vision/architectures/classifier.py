@@ -1,6 +1,6 @@
-"""The one shape that all networks here have: a backbone that sees, and a head that names.
+"""The structure that all networks here share: a backbone that computes features, and a head that classifies them.
 
-Fine-tuning freezes, unfreezes and replaces by these names, so it needs to know no architecture.
+Fine-tuning freezes and replaces these two parts by name, so it does not depend on the architecture.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from torch import nn
 
 
 class Classifier(nn.Module):
-    """Features, then categories.
+    """A backbone followed by a head.
 
     Args:
         backbone: (N, C, H, W) float32 → (N, features).
         head: (N, features) → (N, classes) logits.
-        blocks: the parts of the backbone that are unfrozen one by one, from the input to the output; without them, its
-            children that hold parameters.
+        blocks: the parts of the backbone that can be unfrozen one by one, from input to output. By default its children
+            that hold parameters.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, blocks: Sequence[nn.Module] | None = None) -> None:
@@ -27,7 +27,7 @@ class Classifier(nn.Module):
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """The backbone's modules that hold parameters themselves (convolution, dense, norm), from the input to the output."""
+        """The backbone's modules with parameters of their own (convolution, dense, norm), from input to output."""
         return tuple(
             module for module in self.backbone.modules() if any(True for _ in module.parameters(recurse=False))
         )
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
 
 def holds_parameters(module: nn.Module) -> bool:
-    """Whether it or anything in it can learn."""
+    """Whether the module holds any parameter."""
     return any(True for _ in module.parameters())
 
 

@@ -1,6 +1,6 @@
 """LeNet-5, as LeCun et al. describe it: Gradient-based learning applied to document recognition, 1998, section II.B.
 
-With two simplifications that everyone makes: the second convolution sees all six maps, and the last layer is linear.
+With the two usual simplifications: the second convolution sees all six maps, and the last layer is linear.
 """
 
 from torch import nn

@@ -1,4 +1,4 @@
-"""Every network that can be trained and served, by name. A name that neither this table nor torchvision has cannot be built."""
+"""The registry: every network that can be trained and served, by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ class Architecture:
 
     Attributes:
         build: (num_classes, **arguments) → an untrained network.
-        preprocessing: what a fresh training run uses; its crop size and channels are the network's input.
-        parameters: how many, at `classes` categories, with a linear head where the network is torchvision's.
-        classes: the number of categories at which `parameters` is counted.
+        preprocessing: the default of a training run; its crop size and channels are the network's input.
+        parameters: number of parameters with `classes` categories and, for torchvision's networks, a linear head.
+        classes: number of categories for which `parameters` is counted.
         gflops: 10⁹ multiply-adds for one image, as torchvision counts them.
-        accuracy: acc@1 on ImageNet that was published for the best weights, 0 to 1; None where there are none.
+        accuracy: published acc@1 on ImageNet of the best weights, 0 to 1; None without published weights.
         published: torchvision's name of the network whose weights fit the backbone, or None.
-        torchvision_name: what those weights call a tensor of the backbone.
+        torchvision_name: maps the name of a tensor of the backbone to the name in those weights.
     """
 
     build: Callable[..., Classifier]
@@ -51,9 +51,10 @@ _OURS: Mapping[str, Architecture] = {
         cifar_cnn, Preprocessing.minus_one_one(32), parameters=815_530, classes=10, gflops=0.03916032
     ),
 }
-# Ours in structure, torchvision's in weights: name → (function, convolutions of each block).
+# Our own structure with torchvision's weights: name → (function, convolutions of each block).
 _VGG = {"vgg16": (vgg.vgg16, (2, 2, 3, 3, 3)), "vgg19": (vgg.vgg19, (2, 2, 4, 4, 4))}
-# Arguments that differ from torchvision_classifier's own: a hidden layer, so that the frozen backbone has something to learn with.
+# Arguments other than torchvision_classifier's defaults: a hidden layer, so that the head can learn more on a frozen
+# backbone.
 _ARGUMENTS: Mapping[str, dict[str, Any]] = {"mobilenet_v2": {"head": "hidden"}}
 
 FEATURED = (
@@ -61,7 +62,7 @@ FEATURED = (
     *("vgg16", "vgg19", "resnet18", "resnet50", "resnet101", "inception_v3", "mobilenet_v2", "mobilenet_v3_large"),
     *("efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "vit_b_16"),
 )
-"""What `python -m training architectures` lists; every other classifier of torchvision is built by its name all the same."""
+"""The networks that `architectures` lists. Every other classifier of torchvision can be built by its name, too."""
 
 
 @cache
@@ -75,7 +76,8 @@ def architecture(name: str) -> Architecture:
         return _OURS[name]
     if name not in backbones.names():
         raise ValueError(
-            f"There is no architecture {name!r}; choose one of {', '.join(sorted(FEATURED))}, or a torchvision classifier."
+            f"There is no architecture {name!r}; choose one of {', '.join(sorted(FEATURED))}, "
+            "or a torchvision classifier."
         )
     published = backbones.published_weights(name)
     row = Architecture(
@@ -98,8 +100,8 @@ def build_model(name: str, num_classes: int, /, **arguments: Any) -> Classifier:
 
     Args:
         name: one of FEATURED, or any other classifier of torchvision.
-        num_classes: how many categories the head tells apart.
-        **arguments: what the architecture's own function takes, e.g. `widths` for `simple_resnet`, `head` for torchvision's.
+        num_classes: number of categories.
+        **arguments: of the architecture's own function, e.g. `widths` for `simple_resnet`, `head` for torchvision's.
 
     Raises:
         ValueError: an unknown name, fewer than 2 classes, or an argument that the architecture does not take.

@@ -1,4 +1,4 @@
-"""The residual block with identity and projection shortcut, and the simple network made of it.
+"""The residual block with identity or projection shortcut, and a simple network of such blocks.
 
 He et al., Deep residual learning for image recognition, https://arxiv.org/abs/1512.03385.
 """
@@ -10,7 +10,7 @@ from vision.architectures.classifier import Classifier, global_average, linear_h
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut: the identity where the shape stays, a 1×1 projection where it changes.
+    """Two 3×3 convolutions and a shortcut: the identity if the shape stays the same, else a 1×1 projection.
 
     (N, in_channels, H, W) → (N, out_channels, H/stride, W/stride).
     """
@@ -32,8 +32,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Adds the residual to the shortcut, then ReLU."""
-        # Strided here and not by the projection: on AVX2 the weight gradient of a strided 1×1 convolution over fewer than 8
-        # channels_last channels writes past its buffer, https://github.com/uxlfoundation/oneDNN/issues/6035.
+        # The stride is applied here and not by the projection: on AVX2 the weight gradient of a strided 1×1 convolution
+        # over fewer than 8 channels_last channels writes past its buffer,
+        # https://github.com/uxlfoundation/oneDNN/issues/6035.
         kept = features[:, :, :: self.stride, :: self.stride]
         return torch.relu(self.residual(features) + self.shortcut(kept))
 
@@ -45,7 +46,7 @@ def simple_resnet(
     blocks_per_stage: int = 1,
     dropout: float = 0.2,
 ) -> Classifier:
-    """A stem, one stage of residual blocks a width (each stage but the first halves the side), pooling, one linear layer.
+    """A stem, a stage of residual blocks for each width (all but the first halve the side), pooling, a linear layer.
 
     (N, in_channels, S, S) → (N, num_classes). 77,754 parameters at 10 classes with the defaults.
     """

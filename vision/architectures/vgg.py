@@ -1,7 +1,7 @@
-"""VGG: nothing but 3×3 convolutions in blocks. Simonyan and Zisserman, https://arxiv.org/abs/1409.1556, configurations D and E.
+"""VGG: blocks of 3×3 convolutions. Simonyan and Zisserman, https://arxiv.org/abs/1409.1556, configurations D and E.
 
-The same networks as torchvision's `vgg16` and `vgg19`, laid out by blocks; `torchvision_name` translates the names of their
-published weights.
+The same networks as torchvision's `vgg16` and `vgg19`, laid out by blocks; `torchvision_name` translates the names of
+their published weights.
 """
 
 from torch import nn
@@ -31,14 +31,15 @@ def vgg19(num_classes: int, dropout: float = 0.5) -> Classifier:
 
 
 def torchvision_name(convolutions: tuple[int, ...], name: str) -> str:
-    """What torchvision calls a tensor of the backbone: `2.4.weight` → `features.14.weight`, `8.0.bias` → `classifier.3.bias`."""
+    """The name of a tensor in torchvision: `2.4.weight` → `features.14.weight`, `8.0.bias` → `classifier.3.bias`."""
     block, layer, kind = name.split(".")
     if int(block) < len(convolutions):
         before = sum(
             2 * count + 1 for count in convolutions[: int(block)]
         )  # each convolution has a ReLU, each block a pooling
         return f"features.{before + int(layer)}.{kind}"
-    return f"classifier.{3 * (int(block) - len(convolutions) - 2)}.{kind}"  # after pooling and flatten; ReLU and dropout follow each
+    # After pooling and flatten; a ReLU and a dropout follow each linear layer.
+    return f"classifier.{3 * (int(block) - len(convolutions) - 2)}.{kind}"
 
 
 def _vgg(num_classes: int, convolutions: tuple[int, ...], dropout: float) -> Classifier:

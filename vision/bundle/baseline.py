@@ -1,4 +1,4 @@
-"""What a model's answers looked like when it was made, so that a service can notice that they have changed: baseline.json."""
+"""baseline.json: statistics of a model's answers when it was made, so that a service can detect drift."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Self

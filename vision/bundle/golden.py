@@ -1,6 +1,6 @@
-"""Golden samples: real images that a bundle carries with the probabilities that must come out of them.
+"""Golden samples: real images in a bundle, with the probabilities that every engine must reproduce.
 
-They bind everything that can disagree between training and serving: decoder, resize, normalisation, weights, engine,
+They check everything that can differ between training and serving: decoder, resize, normalisation, weights, engine,
 temperature and the order of the categories. An engine that cannot reproduce them is not used; a replica that cannot
 reproduce them does not become ready.
 """
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SAMPLES = 8
-# The largest difference of a probability that is allowed. float32 engines differ by about 1e-6; bfloat16 keeps 8 bits of
+# The largest allowed difference of a probability. float32 engines differ by about 1e-6; bfloat16 keeps 8 bits of
 # mantissa, which moves a probability of 0.9 by up to about 0.01. A wrong mean, a swapped channel or a permuted category
 # moves it by far more.
 TOLERANCE = 0.02
 
 
 class GoldenExpectation(BaseModel):
-    """golden/expected.json: the categories in order, the files beside it and the calibrated float32 probabilities of the torch engine."""
+    """golden/expected.json: categories in order, and for each file its calibrated probabilities (torch, float32)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Golden:
     tolerance: float
 
     def difference(self, probabilities: npt.NDArray[np.floating], tolerance: float) -> str | None:
-        """What is wrong with these (samples, classes) probabilities, or None where they reproduce the expected ones within a tolerance."""
+        """How these (samples, classes) probabilities differ from the expected ones; None if within the tolerance."""
         if probabilities.shape != self.probabilities.shape:
             return f"the answer has shape {probabilities.shape}, expected {self.probabilities.shape}"
         if not np.isfinite(probabilities).all():
@@ -56,5 +56,6 @@ class Golden:
         apart = np.abs(probabilities - self.probabilities).max(axis=1)
         worst = int(apart.argmax())
         if apart[worst] > tolerance:
-            return f"golden/{self.names[worst]} differs by {apart[worst]:.4f} in a probability, at most {tolerance} is allowed"
+            name = f"golden/{self.names[worst]}"
+            return f"{name} differs by {apart[worst]:.4f} in a probability, at most {tolerance} is allowed"
         return None

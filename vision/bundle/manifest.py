@@ -1,18 +1,18 @@
-"""manifest.json, typed: everything that a bundle says of itself.
+"""manifest.json, typed: what a bundle says about itself.
 
     models/digits/1/
       manifest.json       this; lists every other file with size and sha256
-      manifest.sha256     the manifest's own sha256, as `sha256sum -c` reads it; its first 12 digits are the bundle's digest
+      manifest.sha256     its sha256, as `sha256sum -c` reads it; the first 12 digits are the bundle's digest
       model.safetensors   the weights
       openvino/           the same network as OpenVINO IR: uint8 NHWC in, logits out, the normalisation inside
-      openvino-int8/      the same in 8-bit integers, where it was asked for and passed its gate
-      model.pt2 model.onnx  the same for others' runtimes, where asked for
-      golden/             a few real images and the probabilities that must come out
+      openvino-int8/      the same in 8-bit integers, if requested and within its gate
+      model.pt2 model.onnx  the same for other runtimes, if requested
+      golden/             a few real images and the probabilities that must be reproduced
       metrics.json        every number of the test images, for each engine
-      baseline.json       what answers looked like on the test images, to notice drift
+      baseline.json       statistics of the answers to the test images, to detect drift
       MODEL_CARD.md       for people
 
-Versioned: a reader refuses a `format_version` that it does not know, and any field that it does not know.
+A reader refuses a `format_version` or a field that it does not know.
 """
 
 import re
@@ -34,7 +34,7 @@ ONNX_FILE = "model.onnx"
 METRICS_FILE = "metrics.json"
 BASELINE_FILE = "baseline.json"
 CARD_FILE = "MODEL_CARD.md"
-# Where the IR says which preprocessing it holds.
+# The key under which the IR names the preprocessing that it holds.
 OPENVINO_PREPROCESSING = ("sightline", "preprocessing")
 GOLDEN_FILE = "golden/expected.json"
 
@@ -61,7 +61,7 @@ class FileEntry(_Part):
 
 
 class ArchitectureEntry(_Part):
-    """How to build the network: a name in the registry and the arguments of its function."""
+    """The network: a name in the registry and the arguments of its function."""
 
     name: str
     arguments: dict[str, Any] = {}
@@ -74,24 +74,24 @@ class Parity(_Part):
     top1_agreement: Annotated[float, Field(ge=0, le=1)]
     """Share of the images whose best label is the same."""
     max_probability_difference: Annotated[float, Field(ge=0, le=1)]
-    """The largest over all images and categories."""
+    """The largest difference over all images and categories."""
     passed: bool
-    """Whether that is within the engine's gate; one that did not pass never serves."""
+    """Whether that is within the engine's gate. An engine that did not pass never serves."""
 
 
 class Provenance(_Part):
-    """Where the bundle comes from; for people and for audits, never for decisions."""
+    """Where the bundle comes from. For people and audits; no decision depends on it."""
 
     created_at: datetime
     """UTC."""
     command: str
-    """What was run."""
+    """The command that made the bundle."""
     data: dict[str, Any]
-    """Fingerprint and counts of the images; which image is in which part follows from the configuration's seed and shares."""
+    """Fingerprint and counts of the images. The configuration's seed and shares decide which image is in which part."""
     config: dict[str, Any]
     """The whole training configuration."""
     code: dict[str, str]
-    """Versions of this project and of the libraries that computed the weights; the commit, where there is one."""
+    """Versions of this project and of the libraries that computed the weights; and the commit, if there is one."""
 
 
 class Manifest(_Part):
@@ -108,11 +108,11 @@ class Manifest(_Part):
     """In the order of the network's outputs."""
     preprocessing: Preprocessing
     temperature: Annotated[float, Field(ge=0.01, le=100)]
-    """What logits are divided by before the softmax; fitted on the validation images."""
+    """Divisor of the logits before the softmax, fitted on the validation images."""
     metrics: dict[str, float]
     """Measured on held-out images, e.g. `test_acc@1`, 0 to 1."""
     parity: dict[str, Parity] = {}
-    """By engine, e.g. `openvino-bf16`; what is not named was not measured where the bundle was made."""
+    """By engine, e.g. `openvino-bf16`. Engines that are not named were not measured when the bundle was made."""
     provenance: Provenance
     files: dict[str, FileEntry]
     """Every file of the bundle but the manifest and its checksum, by its path relative to the bundle."""

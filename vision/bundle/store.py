@@ -2,8 +2,8 @@
 
     models/NAME/VERSION/     see `vision.bundle.manifest` for what lies in it
 
-`load_bundle` trusts nothing: it reads every file once, checks those bytes against the manifest, and hands out only the
-bytes that it has checked, so that a file swapped afterwards changes nothing. Knows no torch.
+`load_bundle` reads every file once, checks its bytes against the manifest, and returns only bytes that it has checked.
+A file that is replaced afterwards changes nothing. Needs no torch.
 """
 
 import errno
@@ -50,7 +50,7 @@ class Bundle:
 
     Attributes:
         path: where it was loaded from.
-        manifest: what it says of itself.
+        manifest: what the bundle says about itself.
         digest: the first 12 hexadecimal digits of the manifest's sha256; it names these exact bytes.
         files: content of every listed file, by its path relative to the bundle.
         golden: the samples that an engine must reproduce.
@@ -68,11 +68,12 @@ class Bundle:
         return ModelId(self.manifest.name, self.manifest.version, self.digest)
 
     def golden_difference(self, probabilities: npt.NDArray[np.floating], engine: str) -> str | None:
-        """What is wrong with an engine's answers to the golden samples, or None.
+        """How an engine's answers differ from the golden samples; None if they are within the tolerance.
 
         Args:
             probabilities: (samples, classes).
-            engine: its description; one whose measured parity is wider than the samples' tolerance, and passed, may differ by that.
+            engine: its description. An engine that passed its gate may differ by its measured parity, if that is more
+                than the samples' tolerance.
         """
         measured = self.manifest.parity.get(engine)
         wider = measured.max_probability_difference if measured is not None and measured.passed else 0.0
@@ -83,7 +84,7 @@ def save_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes]) -> P
     """Writes root/NAME/VERSION so that it appears whole or not at all.
 
     Args:
-        root: the models folder; made where it is missing.
+        root: the models folder; created if it is missing.
         manifest: its `files` are filled in here from the content.
         files: content by path relative to the bundle.
 
@@ -117,7 +118,7 @@ def save_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes]) -> P
 
 
 def next_version(root: Path, name: str) -> int:
-    """One more than the highest version of this model, 1 where there is none."""
+    """One more than the highest version of this model; 1 if there is none."""
     return max(list_versions(root / name), default=0) + 1
 
 
@@ -143,7 +144,7 @@ def find_bundle(root: Path, model: str | None = None) -> Path:
 
     Args:
         root: the models folder.
-        model: `NAME` for its highest version, `NAME/VERSION` for one, None for the only model that there is.
+        model: `NAME` for its highest version, or `NAME/VERSION`; None if there is only one model.
 
     Raises:
         BundleNotFound: nothing fits, or None was given and there are several; the message lists what there is.
@@ -151,7 +152,8 @@ def find_bundle(root: Path, model: str | None = None) -> Path:
     models = list_models(root)
     there = ", ".join(f"{name}/{version}" for name, versions in models.items() for version in versions)
     if not models:
-        raise BundleNotFound(str(root), "this folder holds no model; `python -m training demo` makes one in models/.")
+        remedy = "train one with `sightline train`, or make the demo with `sightline demo`"
+        raise BundleNotFound(str(root), f"this folder holds no model; {remedy}.")
     if model is None:
         if len(models) != 1:
             raise BundleNotFound(str(root), f"one model must be named, as NAME or NAME/VERSION; there is {there}.")
@@ -188,7 +190,7 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def _regular_files(path: Path) -> list[str]:
-    """Every file below a folder, by relative path; anything that is neither a plain file nor a plain folder is refused."""
+    """Every file below a folder, by relative path. Raises for anything but plain files and folders."""
     found = []
     for folder, folders, names in os.walk(path, followlinks=False):
         for name in (*folders, *names):
@@ -255,7 +257,7 @@ def _read_golden(manifest: Manifest, files: Mapping[str, bytes]) -> Golden:
 
 
 def _read(file: Path, at_most: int) -> bytes:
-    """The file's bytes, not following a link, at most one more than asked for: enough to see that it is too long."""
+    """The file's bytes, at most one more than `at_most`, which shows that it is too long. Does not follow links."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as stream:
         return stream.read(min(at_most, os.fstat(descriptor).st_size) + 1)

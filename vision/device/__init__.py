@@ -1,4 +1,4 @@
-"""Whole batches on an accelerator: images of any size go up as they are, and come back as logits.
+"""Whole batches on an accelerator: decoded images of any size → logits.
 
-Needs torch, NumPy and the standard library only, so that it can be measured where nothing else is installed.
+Needs torch, NumPy and the standard library only, so that it can be measured on a machine with nothing else installed.
 """

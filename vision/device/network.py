@@ -1,11 +1,11 @@
-"""A network in half precision behind the normalisation in full."""
+"""A network in half precision, after normalisation in full precision."""
 
 import torch
 from torch import nn
 
 
 class ReducedNetwork(nn.Module):
-    """uint8 (N, H, W, C) → float32 logits, with a network of fewer bits.
+    """uint8 (N, H, W, C) → float32 logits, with weights of fewer bits.
 
     Args:
         normalisation: uint8 (N, H, W, C) → float32 (N, C, H, W).

@@ -1,8 +1,8 @@
-"""Upload, geometry and network of one batch after the other, two at a time, each in a stream of its own.
+"""Upload, geometry and network of batches, two at a time, each in a stream of its own.
 
-On CUDA a lane copies a batch from pinned memory in one go, resizes it and replays the network as one graph; a second lane does
-the same meanwhile, so that copying, resizing and inferring overlap. On the CPU the same arithmetic runs plainly: for tests, and
-for nothing else.
+On CUDA a lane copies a batch from pinned memory, resizes it and replays the network as one graph. A second lane does
+the same at the same time, so that copying, resizing and inferring overlap. The CPU runs the same arithmetic, for tests
+only.
 """
 
 import contextlib
@@ -20,18 +20,19 @@ from vision.device.resampling import squares
 from vision.geometry import Geometry, Placement
 
 Pixels = npt.NDArray[np.uint8]
-# Source pixels, and weights of an axis, at a time: 16 million pixels take 100 MB as float16, as many weights 134 MB as float64.
+# Source pixels, and weights of an axis, at a time: 16 million pixels take 100 MB as float16, as many weights 134 MB as
+# float64.
 MAX_PIXELS = 2**24
 _WARMINGS = 3  # runs before a graph is captured, https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One image before its geometry.
+    """A decoded image and where it goes in the square.
 
     Attributes:
         pixels: uint8 (H, W, 3), upright RGB.
-        placement: of it, by `vision.geometry.place`.
+        placement: from `vision.geometry.place`.
     """
 
     pixels: Pixels
@@ -39,20 +40,20 @@ class Placed:
 
     @property
     def box(self) -> Pixels:
-        """The part that is read."""
+        """The pixels that are read."""
         left, top, right, bottom = self.placement.box
         return self.pixels[top:bottom, left:right]
 
 
 class DevicePipeline:
-    """uint8 images → float32 logits; for as many threads as like to call it.
+    """uint8 images → float32 logits. May be called from several threads.
 
     Args:
         network: uint8 (N, crop_px, crop_px, channels) → (N, classes), on the device, in eval mode.
-        geometry: what images go through first.
+        geometry: how images are resized and cropped.
         device: `cuda`, or `cpu`, which has one lane and no graphs.
-        max_batch_size: images that run at a time, at most, a power of two; more are cut into parts.
-        lanes: batches that are under way at a time.
+        max_batch_size: most images that run at a time, a power of two; a larger batch is split.
+        lanes: batches that run at a time.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class DevicePipeline:
     def classify(self, images: Sequence[Placed]) -> npt.NDArray[np.float32]:
         """Images of any sizes, at least one → (N, classes).
 
-        A batch that does not fit into the device's memory is tried again in halves.
+        A batch that does not fit into the device's memory is run again in halves.
 
         Raises:
-            torch.OutOfMemoryError: not even one of the images fits.
+            torch.OutOfMemoryError: not even one image fits.
         """
         return self._in_parts(images, Lane.classify)
 
@@ -79,7 +80,7 @@ class DevicePipeline:
         return self._in_parts(images, Lane.infer)
 
     def warm(self, size: int) -> None:
-        """Prepares every lane for batches of `size`, a power of two; nothing else runs meanwhile."""
+        """Prepares every lane for batches of `size`, a power of two. Nothing else may run meanwhile."""
         for lane in self._lanes:
             lane.warm(size)
 
@@ -97,7 +98,7 @@ class DevicePipeline:
                 if len(part) == 1:
                     raise
                 size = len(part) // 2
-                torch.cuda.empty_cache()  # what other sizes have left in pieces
+                torch.cuda.empty_cache()  # frees the fragments that other sizes left
                 continue
             left = left[len(part) :]
         return np.concatenate(answers)
@@ -112,7 +113,7 @@ class DevicePipeline:
 
 
 class Lane:
-    """One stream with the buffers that its batches pass through; for one batch at a time. The arguments are `DevicePipeline`'s."""
+    """One stream with its buffers, for one batch at a time. The arguments are those of `DevicePipeline`."""
 
     @torch.inference_mode()
     def __init__(self, network: nn.Module, geometry: Geometry, device: str, max_batch_size: int) -> None:
@@ -141,7 +142,7 @@ class Lane:
 
     @torch.inference_mode()
     def resize(self, images: Sequence[Placed]) -> None:
-        """The images become the first squares of this lane."""
+        """Resizes the images into the first squares of this lane."""
         with self._in_stream():
             start = 0
             for part in _parts(images, self._geometry.crop_px):
@@ -155,7 +156,7 @@ class Lane:
     def run(self, count: int) -> torch.Tensor:
         """float32 (count, classes) logits of the first squares, on the device.
 
-        The network runs a batch of a power of two; what else is in it is of earlier batches.
+        The network runs a batch of a power of two; the rest of it holds images of earlier batches.
         """
         size = 1 << (count - 1).bit_length()
         with self._in_stream():
@@ -168,7 +169,7 @@ class Lane:
 
     @torch.inference_mode()
     def warm(self, size: int) -> None:
-        """Runs such a batch; on CUDA it is captured as a graph, which spares the launch of each kernel."""
+        """Runs a batch of this size. On CUDA it is captured as a graph, which saves launching each kernel."""
         given = self._squares[:size]
         if self._stream is None:
             self._network(given)
@@ -188,7 +189,7 @@ class Lane:
     def _uploaded(self, images: Sequence[Pixels]) -> torch.Tensor:
         """uint8 (N, H, W, C) with the largest height and width: each image in the upper left corner."""
         height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-        # torch keeps freed pinned memory, and gives it out again when the copy out of it is done.
+        # torch keeps freed pinned memory and reuses it once the copy out of it is done.
         host = torch.empty((len(images), height, width, images[0].shape[2]), dtype=torch.uint8, pin_memory=self._cuda)
         rows = host.numpy()
         for row, image in zip(rows, images, strict=True):
@@ -197,7 +198,7 @@ class Lane:
 
 
 def _parts(images: Sequence[Placed], side: int) -> Iterator[Sequence[Placed]]:
-    """In order, as many at a time as stay within MAX_PIXELS when padded to the largest of them; at least one.
+    """Splits images, in order, into parts that stay within MAX_PIXELS when padded to their largest image.
 
     Args:
         images: any number.

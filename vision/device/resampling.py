@@ -1,10 +1,10 @@
 """`Preprocessing.apply` for a batch of images of any size, as matrix products on a device.
 
-Resizing is linear and separable: rows and columns are each multiplied by a matrix that holds the filter, the crop and the fill
-in one. Pillow does the same with weights of 22 bits after the point, and rounds to whole values between the two, so that it counts
-which comes first (https://github.com/python-pillow/Pillow/blob/13.0.0/src/libImaging/Resample.c). To end at its pixels, a weight is
-cut in two halves of 11 bits: float16 holds each of them, and every pixel, exactly, so that tensor cores add them up in float32
-without an error.
+Resizing is linear and separable: rows and columns are each multiplied by a matrix that combines filter, crop and fill.
+Pillow uses weights with 22 bits after the point and rounds to whole values between the two passes, so the order of the
+passes matters (https://github.com/python-pillow/Pillow/blob/13.0.0/src/libImaging/Resample.c). To get the same pixels,
+each weight is split into two halves of 11 bits. float16 holds each half, and every pixel, exactly, so tensor cores add
+them up in float32 without an error.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
     Args:
         pixels: uint8 (N, H, W, 3), each image's box in the upper left corner and anything right of it and below.
         geometry: the specification.
-        placements: one an image.
+        placements: one for each image.
 
     Returns:
-        uint8 (N, crop_px, crop_px, channels): what `Preprocessing.apply` gives; without antialiasing within 1 of it.
+        uint8 (N, crop_px, crop_px, channels), equal to `Preprocessing.apply`; within 1 of it without antialiasing.
     """
     if geometry.channels == 1:
         pixels = _gray(pixels)
@@ -41,7 +41,7 @@ def squares(pixels: torch.Tensor, geometry: Geometry, placements: Sequence[Place
     for order in {*down_first}:
         rows = [row for row, one in enumerate(down_first) if one is order]
         part, where = pixels[rows], [placements[row] for row in rows]
-        if order:  # the same with the axes exchanged
+        if order:  # with the axes exchanged
             found[rows] = _across_then_down(
                 part.transpose(1, 2), geometry, [_transposed(one) for one in where]
             ).transpose(1, 2)
@@ -85,7 +85,7 @@ def _across_then_down(pixels: torch.Tensor, geometry: Geometry, placements: Sequ
     values = multiply(down, narrow.permute(0, 3, 2, 1).reshape(count, height, channels * side))
     values = values.round_().clamp_(0, 255).view(count, side, channels, side).permute(0, 1, 3, 2)
     if geometry.policy == "pad":
-        # A row of the matrix that reads nothing is outside the image; what reads something adds up to 1.
+        # The weights of a row add up to 1, or to 0 outside the image.
         inside = (down.sum(2) > 0.5)[:, :, None, None] & (across.sum(2) > 0.5)[:, None, :, None]
         values = torch.where(inside, values, float(geometry.fill))
     return values.to(torch.uint8)
@@ -133,7 +133,7 @@ def _multiply_fixed(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor
     high = (steps / 2**low_bits).round()
     low = steps - high * 2**low_bits
     halves = torch.cat([high / 2**_HIGH_BITS, low / 2 ** (low_bits - 1)], dim=1)
-    on_cpu = not values.is_cuda  # where float16 has no product that adds up in float32
+    on_cpu = not values.is_cuda  # which has no float16 product that adds up in float32
     sums = _multiply(halves, values) if on_cpu else torch.bmm(halves.half(), values.half(), out_dtype=torch.float32)
     upper, lower = sums.chunk(2, dim=1)
     whole = (upper + 0.5).floor()

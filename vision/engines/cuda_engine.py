@@ -16,7 +16,7 @@ from vision.geometry import Placement, place
 from vision.image import Pixels
 
 Precision = Literal["f16", "bf16", "f32"]
-# float16 keeps three bits more than bfloat16; where its range is too small the golden samples refuse it.
+# float16 has three more bits of mantissa than bfloat16; if its range is too small, the golden samples refuse it.
 PRECISIONS: tuple[Precision, ...] = ("f16", "bf16", "f32")
 _LARGE_PIXELS = 2**21  # 6 MB, a little more than 1920×1080
 _LARGEST = 256  # images in one run; a larger batch is cut into parts
@@ -24,7 +24,7 @@ _DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
 
 class CudaEngine:
-    """Takes images as they were decoded, so that the CPU has nothing to do but decode.
+    """Takes decoded images of any size, so that the CPU only decodes.
 
     Args:
         bundle: verified.
@@ -38,7 +38,7 @@ class CudaEngine:
         self._preprocessing = preprocessing = bundle.manifest.preprocessing
         network = ReducedNetwork(Normalisation(preprocessing), load_model(bundle), _DTYPES[precision])
         if device == "cuda":
-            torch.backends.cudnn.benchmark = True  # shapes are few, and each is run before it serves
+            torch.backends.cudnn.benchmark = True  # there are few shapes, and each is run before it serves
         self._pipeline = DevicePipeline(network.eval().to(device), preprocessing, device, _LARGEST)
         self.description = f"torch-{device}-{precision}"
 
@@ -47,13 +47,13 @@ class CudaEngine:
         return self._pipeline.infer(list(images))
 
     def prepare(self, image: Pixels) -> Placed:
-        """Leaves the geometry to the device, but for a large image: a batch of those would take gigabytes."""
+        """Leaves the geometry to the device, except for large images: a batch of those would take gigabytes."""
         if image.shape[0] * image.shape[1] <= _LARGE_PIXELS:
             return Placed(image, place(self._preprocessing, image.shape[1], image.shape[0]))
         square = self._preprocessing.apply(image)
         side = self._preprocessing.crop_px
         if self._preprocessing.channels == 1:
-            square = np.repeat(square, 3, axis=2)  # its luma is what it was
+            square = np.repeat(square, 3, axis=2)  # which keeps the luma
         return Placed(square, Placement(box=(0, 0, side, side), size=(side, side), corner=(0, 0)))
 
     def infer_prepared(self, images: Sequence[Placed]) -> npt.NDArray[np.float32]:
@@ -61,11 +61,11 @@ class CudaEngine:
         return self._pipeline.classify(images)
 
     def device_memory(self) -> dict[str, int]:
-        """What torch holds, in bytes."""
+        """Bytes that torch holds on the device."""
         return {"gpu_allocated": torch.cuda.memory_allocated(), "gpu_reserved": torch.cuda.memory_reserved()}
 
     def warm(self, images: Pixels) -> None:
-        """Prepares every stream for a batch of this size, as far as it runs in one."""
+        """Prepares every stream for a batch of this size, unless it would be split."""
         if len(images) <= _LARGEST:
             self._pipeline.warm(len(images))
 

@@ -1,4 +1,4 @@
-"""What an engine is: it runs the network, (N, H, W, C) uint8 → (N, classes) float32 logits."""
+"""The interface of engines. An engine runs a network: (N, H, W, C) uint8 → (N, classes) float32 logits."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ class Engine(Protocol):
     """One compiled network.
 
     Attributes:
-        description: engine and precision, and the device where it is not the CPU, e.g. `openvino-bf16`, `torch-cuda-f32`.
+        description: engine, device unless it is the CPU, and precision, e.g. `openvino-bf16`, `torch-cuda-f32`.
     """
 
     description: str
@@ -24,16 +24,16 @@ class Engine(Protocol):
 
 
 class ServingEngine(Engine, Protocol):
-    """One that `load_engine` gives: `infer` may be called by several threads at a time.
+    """An engine that serves: `infer` may be called by several threads at a time.
 
     Attributes:
-        best_batch_size: images in one inference beyond which it does no more images a second.
+        best_batch_size: images in one inference above which throughput no longer grows.
     """
 
     best_batch_size: int
 
     def prepare(self, image: Pixels) -> Any:
-        """Upright RGB (H, W, 3) of any size → what `infer_prepared` takes: on a CPU the network's square, on a GPU the image."""
+        """Upright RGB (H, W, 3) of any size → the input of `infer_prepared`: on a CPU a square."""
         ...
 
     def infer_prepared(self, images: Sequence[Any]) -> npt.NDArray[np.float32]:
@@ -45,5 +45,5 @@ class ServingEngine(Engine, Protocol):
         ...
 
     def warm(self, images: Pixels) -> None:
-        """Runs such a batch once wherever `infer` may run one; nothing else runs meanwhile."""
+        """Runs these images once in every stream. Nothing else may run meanwhile."""
         ...

@@ -1,4 +1,4 @@
-"""What the engines on the CPU have in common: the geometry runs in Pillow, image by image, in the caller's thread."""
+"""The common part of the CPU engines: the geometry runs in Pillow, one image at a time, in the caller's thread."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from vision.preprocessing import Preprocessing
 
 
 class HostEngine(ABC):
-    """An engine that takes squares.
+    """An engine whose inputs are squares.
 
     Args:
         preprocessing: the bundle's.
@@ -25,9 +25,9 @@ class HostEngine(ABC):
         """(N, H, W, C) uint8 → (N, classes) logits."""
 
     def infer_prepared(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """What `prepare` gave, at least one → (N, classes) logits."""
+        """At least one prepared image → (N, classes) logits."""
         return self.infer(np.stack(images))
 
     def device_memory(self) -> dict[str, int]:
-        """There is no device."""
+        """Empty: there is no device."""
         return {}

@@ -1,4 +1,4 @@
-"""The CPU engine. Imports no torch: the bundle brings the network as OpenVINO IR, normalisation inside."""
+"""The CPU engine. Imports no torch: the bundle holds the network as OpenVINO IR, normalisation included."""
 
 import threading
 from pathlib import Path
@@ -22,21 +22,21 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def native_precisions() -> tuple[Precision, ...]:
-    """What this CPU computes of a float32 network, the one with fewer bits first."""
+    """The precisions in which this CPU can run a float32 network, the one with fewer bits first."""
     capabilities = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:
-    """What this CPU can make of a bundle, the one with the fewest bits first."""
+    """The precisions in which this CPU can run a bundle, the one with the fewest bits first."""
     quantised: tuple[Precision, ...] = ("int8",) if OPENVINO_INT8_FILE in bundle.files else ()
     return quantised + native_precisions()
 
 
 def serving_precisions(bundle: Bundle) -> tuple[Precision, ...]:
-    """Those of `precisions` that make it faster, the fastest first.
+    """The precisions that are worth serving in, the fastest first.
 
-    With AVX-512 alone bfloat16 was slower than float32 (decision 12); it takes AMX.
+    Without AMX bfloat16 is left out: with AVX-512 alone it was slower than float32 (decision 12).
     """
     has_amx = "amx_bf16" in _CPU_INFO.read_text().split()
     return tuple(precision for precision in precisions(bundle) if precision != "bf16" or has_amx)
@@ -47,12 +47,12 @@ class OpenVinoEngine(HostEngine):
 
     Args:
         bundle: verified.
-        precision: of the arithmetic; `int8` is an IR of its own, the others share one with float32 weights.
+        precision: of the arithmetic. `int8` has an IR of its own; the others share one with float32 weights.
         threads: for all inferences together.
-        streams: inferences that may run at a time, each with its share of the threads.
+        streams: inferences that run at a time, each with an equal share of the threads.
     """
 
-    best_batch_size = 4  # what lies between the layers of a larger one leaves a core's cache (decision 14)
+    best_batch_size = 4  # the activations of a larger one do not fit into a core's cache (decision 14)
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int, streams: int = 1) -> None:
         super().__init__(bundle.manifest.preprocessing)
@@ -60,7 +60,7 @@ class OpenVinoEngine(HostEngine):
         core = ov.Core()
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE
         weights = bundle.files[file.removesuffix("xml") + "bin"]
-        # What is not quantised in an int8 network runs in float32.
+        # The layers of an int8 network that are not quantised run in float32.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
             "INFERENCE_NUM_THREADS": threads,
@@ -77,7 +77,7 @@ class OpenVinoEngine(HostEngine):
         if outputs.is_static and outputs.get_length() != len(bundle.manifest.categories):
             raise TensorMismatch(
                 file,
-                f"it has {outputs.get_length()} outputs, but the manifest has {len(bundle.manifest.categories)} categories.",
+                f"it has {outputs.get_length()} outputs; there are {len(bundle.manifest.categories)} categories.",
             )
         self.description = f"openvino-{precision}"
         self._alone = alone.create_infer_request() if streams > 1 else None
@@ -91,8 +91,8 @@ class OpenVinoEngine(HostEngine):
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
         """(N, H, W, C) uint8 → (N, classes) logits.
 
-        One image while nothing else runs gets all threads; else each inference has its stream's, because two at a time with
-        half the threads are done sooner than one after the other with all.
+        A single image gets all threads if nothing else runs. Otherwise each inference gets its stream's threads: two
+        inferences side by side, each with half the threads, finish sooner than one after the other with all threads.
         """
         with self._count:
             alone = self._alone is not None and self._running == 0 and len(images) == 1
@@ -119,7 +119,7 @@ def _run(request: Any, images: Pixels) -> npt.NDArray[np.float32]:
 
 
 def _held_preprocessing(model: Any) -> Preprocessing | None:
-    """What the IR was made with, or None where it does not say."""
+    """The preprocessing that the IR was made with; None if it does not say."""
     if not model.has_rt_info([*OPENVINO_PREPROCESSING]):
         return None
     try:

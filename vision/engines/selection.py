@@ -1,4 +1,4 @@
-"""Picks the engine for a bundle and proves it. Nobody else names an engine class.
+"""Selects the engine for a bundle and proves it. No other module names an engine class.
 
 Importing this imports neither torch nor OpenVINO.
 """
@@ -26,10 +26,10 @@ def load_engine(
 
     Args:
         bundle: verified.
-        name: `auto` takes a GPU through torch where there is one, else OpenVINO where the bundle brings it, else torch.
+        name: `auto` takes torch if there is a GPU, else OpenVINO if the bundle holds its format, else torch.
         threads: CPU threads for all inferences together, at least 1.
         limits: for decoding the golden samples.
-        streams: how many inferences run at a time, 1 to `threads`; one more waits for its turn.
+        streams: inferences that run at a time, 1 to `threads`; more wait.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run this bundle.
@@ -45,12 +45,12 @@ def load_engine(
 
 
 def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:
-    """What is wrong with the engine's answers to the golden samples, or None where they are right."""
+    """How the engine's answers to the golden samples differ from the expected ones; None if they are right."""
     try:
         logits = engine.infer_prepared([engine.prepare(decode(image, limits).pixels) for image in bundle.golden.images])
     except ImageError as error:
         return f"a golden image cannot be decoded: {error}"
-    except RuntimeError as error:  # torch's and OpenVINO's way to say that the shapes do not fit
+    except RuntimeError as error:  # torch and OpenVINO raise it if the shapes do not fit
         return f"the network does not take an input of shape {bundle.manifest.preprocessing.shape}: {error}"
     return bundle.golden_difference(probabilities(logits, bundle.manifest.temperature), engine.description)
 
@@ -90,7 +90,7 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
 
 
 def _cuda_works() -> bool:
-    """Whether there is a GPU, and a torch that can use it."""
+    """Whether there is a GPU and torch can use it."""
     if not count_gpus():
         return False
     from vision.engines.cuda_engine import works

@@ -1,4 +1,4 @@
-"""The torch side of preprocessing: what every engine holds in front of the network."""
+"""Normalisation and network in one torch module: what every engine runs."""
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ class Normalisation(nn.Module):
         super().__init__()
         std = torch.tensor(preprocessing.std, dtype=torch.float64)
         mean = torch.tensor(preprocessing.mean, dtype=torch.float64)
-        # (values * scale - mean) / std as one multiply-add; folded in float64 so that nothing is lost.
+        # (values * scale - mean) / std as one multiply-add; combined in float64 so that no bits are lost.
         self.register_buffer("scale", (preprocessing.scale / std).float().view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", (-mean / std).float().view(1, -1, 1, 1), persistent=False)
 
@@ -27,7 +27,7 @@ class Normalisation(nn.Module):
 
 
 class Servable(nn.Module):
-    """What an engine runs: uint8 (N, H, W, C) → float32 (N, classes) logits."""
+    """Normalisation and network: uint8 (N, H, W, C) → float32 (N, classes) logits."""
 
     def __init__(self, model: Classifier, preprocessing: Preprocessing) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The reference engine."""
+"""The reference engine: torch in float32 on the CPU."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ class TorchEngine(HostEngine):
 
     Args:
         bundle: verified.
-        threads: for one inference; the setting is one for the whole process.
+        threads: for one inference; torch has one such setting for the whole process.
     """
 
     best_batch_size = 4
@@ -42,7 +42,7 @@ class TorchEngine(HostEngine):
         return logits
 
     def warm(self, images: Pixels) -> None:
-        """One run; all threads share what it prepares."""
+        """Runs these images once; all threads share what that prepares."""
         self.infer(images)
 
 
@@ -70,7 +70,7 @@ def load_model(bundle: Bundle) -> Classifier:
 
 
 def _arguments(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples."""
+    """Lists as tuples again, which JSON does not have."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
 
 

@@ -1,4 +1,4 @@
-"""The engine's benchmark runs on a machine that has torch, torchvision, Pillow and NumPy and nothing else of this project's."""
+"""The engine's study runs on a machine that has only torch, torchvision, Pillow and NumPy."""
 
 import json
 import subprocess

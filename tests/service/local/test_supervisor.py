@@ -1,4 +1,4 @@
-"""The service as a user starts it: `python -m service run`, a real Ray Serve behind HAProxy, on free ports of loopback."""
+"""The service as a user starts it: a real Ray Serve behind HAProxy, on free ports of loopback."""
 
 import asyncio
 import json

@@ -42,7 +42,7 @@ class Pipe:
 
 
 def overfill(count: int = 100) -> float:
-    """Logs far more than a pipe and a short queue hold; the seconds of the slowest line, infinite where one blocked for good."""
+    """Logs more than a pipe and a short queue hold; the slowest line's seconds, infinite if it blocked."""
     seconds: list[float] = []
 
     def fill():

@@ -1,4 +1,4 @@
-"""A data folder becomes images to train on and a report of what was found; nothing is moved, dropped or changed in silence."""
+"""A data folder becomes images to train on and a report of what was found; nothing is dropped silently."""
 
 import hashlib
 import io

@@ -23,7 +23,7 @@ TEMPERATURE = 1.7
 
 @pytest.fixture
 def answers() -> tuple[np.ndarray, np.ndarray]:
-    """Logits of 400 images that are right about half of the time; none is taken for an eel, and foxes are neither seen nor named."""
+    """Logits of 400 images, right about half of the time; no answer is an eel, no label or answer a fox."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 5, 400)
     logits = generator.normal(0, 1, (400, 6)) + 1.5 * np.eye(6)[labels]

@@ -1,4 +1,4 @@
-"""A run that is really killed, and goes on as if nothing had been: through the command line, in processes of their own."""
+"""A run that is killed and resumed, through the command line, in processes of their own."""
 
 import os
 import signal
@@ -83,7 +83,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_a_killed_run_ends_with_the_weights_of_the_uninterrupted_one(
     data: Path, uninterrupted: dict[str, torch.Tensor], tmp_path: Path, after: str, done: str | None
 ) -> None:
-    """SIGKILL at a random moment after an epoch's line: while its checkpoint is written, or within the epoch after it."""
+    """SIGKILL at a random moment after an epoch's line: while its checkpoint is written, or in the next epoch."""
     out = tmp_path / "models" / "light"
     process = train(data, out)
     printed = []

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from training.loop.workers import ALONE, Workers
 from vision.architectures.registry import build_model
 
-# Nothing is drawn by a process for its own images (no augmentation, no dropout in a frozen backbone's linear head), so that
-# one and two processes see the same.
+# Nothing is drawn by a process for its own images (no augmentation, no dropout in a frozen backbone's linear head), so
+# that one and two processes see the same.
 SETTINGS = [
     *(
         "--arch",
@@ -69,7 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cluster() -> Iterator[dict[str, str]]:
-    """A Ray cluster of two nodes that have one CPU each and an address of their own; its address and token as environment."""
+    """A Ray cluster of two nodes with one CPU and one address each; its address and token as environment."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment = os.environ | token | {"GLOO_SOCKET_IFNAME": "lo"}
     with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""What happens at the moments of a training run; one concept a file. `base` says what the moments are."""
+"""Callbacks, one in each file; `base` describes the moments at which they are called."""
 
 from training.loop.callbacks.base import Callback, Logs, Monitor, Patience
 from training.loop.callbacks.csv_logger import CSVLogger

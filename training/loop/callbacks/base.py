@@ -1,4 +1,4 @@
-"""What a callback is: the moments of a training run, each a hook that does nothing.
+"""The base of callbacks: the moments of a training run, each a hook that does nothing.
 
     on_train_begin
       on_phase_begin                     reset what belongs to one phase here
@@ -8,8 +8,9 @@
       on_phase_end                       also when the phase was stopped early
     on_train_end
 
-Callbacks run in the order in which they are given. They see a run as `TrainingState`: they may read it, set `should_stop` and
-change the optimizer's learning rates. `state_dict` is written to every checkpoint, so it must hold all that a resumed run needs.
+Callbacks run in the order in which they are given. They see a run as `TrainingState`: they may read it, set
+`should_stop` and change the optimizer's learning rates. `state_dict` is written to every checkpoint, so it must hold
+all that a resumed run needs.
 """
 
 import math
@@ -92,13 +93,13 @@ class Callback:
         """After the epoch was evaluated on the validation images."""
 
     def on_phase_end(self, run: TrainingState) -> None:
-        """After the last epoch of a phase, or where it was stopped."""
+        """After the last epoch of a phase, also if it was stopped early."""
 
     def on_train_end(self, run: TrainingState) -> None:
         """Once, after the last phase."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: tensors, numbers, strings, booleans, None, in dicts and lists."""
+        """The state that a resumed run needs: tensors, numbers, strings, booleans, None, in dicts and lists."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -106,7 +107,7 @@ class Callback:
 
 
 class Monitor(Callback):
-    """Shared by callbacks that ask whether a logged value got better.
+    """The common part of callbacks that ask whether a logged value improved.
 
     Args:
         monitor: a key of the epoch's logs.
@@ -153,7 +154,7 @@ class Monitor(Callback):
 
 
 class Patience(Monitor):
-    """Shared by callbacks that act after some epochs without improvement.
+    """The common part of callbacks that act after some epochs without improvement.
 
     Args:
         patience: epochs, at least 1.
@@ -170,7 +171,7 @@ class Patience(Monitor):
         self.waited = 0
 
     def on_phase_begin(self, run: TrainingState) -> None:
-        """Starts waiting anew."""
+        """Resets the count of epochs without improvement."""
         self.waited = 0
 
     def improved(self, logs: Logs) -> bool:

@@ -1,4 +1,4 @@
-"""Writes the epochs' numbers as a table."""
+"""Writes the numbers of every epoch as a CSV file."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class CSVLogger(Callback):
-    """Writes FILE after each epoch, whole: a resumed run neither repeats a row nor the header.
+    """Writes the whole file after each epoch, so a resumed run repeats neither a row nor the header.
 
     Args:
         file: its folder must exist.

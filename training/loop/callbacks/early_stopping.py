@@ -10,8 +10,8 @@ from training.loop.callbacks.base import Logs, Patience, TrainingState
 class EarlyStopping(Patience):
     """Stops after `patience` epochs without improvement; the phase always ends with the weights of its best epoch.
 
-    The best value is carried over from phase to phase: if a second phase never beats the first one, the run ends with the
-    first one's weights. The count of epochs without improvement starts at 0 in each phase.
+    The best value is carried over from phase to phase: if a second phase never beats the first one, the run ends with
+    the first one's weights. The count of epochs without improvement starts at 0 in each phase.
 
     Args:
         patience: epochs, at least 1.

@@ -11,11 +11,11 @@ from training.loop.run_folder import BEST, LAST
 class ModelCheckpoint(Monitor):
     """Keeps FOLDER/last.safetensors after each epoch, or more often, and FOLDER/best.safetensors after each better one.
 
-    Give it last: what it writes must hold what the other callbacks have decided in this epoch.
+    Put it last, so that it writes the state of the other callbacks after they have acted in this epoch.
 
     Args:
-        folder: made where it is missing.
-        every_steps: also after each so many steps of an epoch; 0 only after epochs.
+        folder: created if it is missing.
+        every_steps: also write every this many steps within an epoch; 0 only after epochs.
         monitor: a key of the epoch's logs.
         mode: `min` or `max`.
     """
@@ -26,12 +26,12 @@ class ModelCheckpoint(Monitor):
         self.every_steps = every_steps
 
     def on_step_end(self, run: TrainingState) -> None:
-        """Writes `last` within an epoch; its end is written with what the epoch gave."""
+        """Writes `last` within an epoch. The end of an epoch is written by `on_epoch_end`."""
         if self.every_steps and run.steps_done % self.every_steps == 0 and run.steps_done < run.steps_per_epoch:
             save_checkpoint(self.folder / LAST, run.state_dict())
 
     def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
-        """Writes `last`, and copies it where this epoch is the best."""
+        """Writes `last`, and copies it to `best` if this epoch is the best."""
         better = self.improved(logs)
         save_checkpoint(self.folder / LAST, run.state_dict())
         if better:

@@ -1,4 +1,4 @@
-"""Shows a person how far training is: a bar on a terminal, a line an epoch elsewhere."""
+"""Shows progress: a bar on a terminal, and one line for each epoch."""
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -8,10 +8,10 @@ from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class Progress(Callback):
-    """One bar a phase, moved by steps; one line an epoch.
+    """One bar for each phase, which advances by steps, and one line for each epoch.
 
     Args:
-        console: where it is written to.
+        console: where it is shown.
     """
 
     def __init__(self, console: Console) -> None:
@@ -19,7 +19,7 @@ class Progress(Callback):
         self.bar: Bar | None = None
 
     def on_epoch_begin(self, run: TrainingState) -> None:
-        """Opens the phase's bar, where a person looks on."""
+        """Opens the phase's bar if the console is a terminal."""
         if self.bar is None and self.console.is_terminal:
             columns = (
                 TextColumn("{task.description:>10}"),
@@ -33,12 +33,12 @@ class Progress(Callback):
             self.bar.start()
 
     def on_step_end(self, run: TrainingState) -> None:
-        """One step further."""
+        """Advances the bar."""
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
 
     def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
-        """The epoch's numbers."""
+        """Prints the epoch's numbers."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
         seconds = run.seconds[-1]
         speed = f"{seconds:.1f} s  {len(run.train) / seconds:.0f} images/s"

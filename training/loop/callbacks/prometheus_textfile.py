@@ -1,4 +1,4 @@
-"""Shows a run to Prometheus, through node_exporter's textfile collector."""
+"""Exposes a run's numbers to Prometheus, through node_exporter's textfile collector."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ class PrometheusTextfile(Callback):
     """Writes FILE after each epoch, atomically: `sightline_training_NAME` with the latest value of each number.
 
     Args:
-        file: ends in .prom; a textfile collector is pointed at its folder.
+        file: ends in .prom, in a folder that the textfile collector reads.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
-        """The phase is a label; `val_acc@1` becomes `val_acc_at_1`."""
+        """Writes the numbers, with the phase as a label. `val_acc@1` becomes `val_acc_at_1`."""
         registry = CollectorRegistry()
         numbers = logs | {"epoch": run.epoch, "epoch_seconds": run.seconds[-1]}
         for name, value in numbers.items():

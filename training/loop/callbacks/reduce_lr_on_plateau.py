@@ -9,7 +9,7 @@ class ReduceLROnPlateau(Patience):
     Args:
         factor: above 0, below 1.
         patience: epochs, at least 1.
-        min_lr: no group's rate is lowered below this.
+        min_lr: lower bound of every group's rate.
         monitor: a key of the epoch's logs.
         mode: `min` or `max`.
         min_delta: smallest change that counts as an improvement; 1e-4, as in Keras, so that noise does not count.
@@ -31,7 +31,7 @@ class ReduceLROnPlateau(Patience):
         self.min_lr = min_lr
 
     def on_phase_begin(self, run: TrainingState) -> None:
-        """Starts anew: another phase has another rate."""
+        """Resets the best value and the count: a new phase has a new rate."""
         super().on_phase_begin(run)
         self.best = None
 

@@ -1,4 +1,4 @@
-"""Shows a run in TensorBoard."""
+"""Writes a run's numbers for TensorBoard."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ from training.loop.callbacks.base import Callback, Logs, TrainingState
 
 
 class TensorBoardLogger(Callback):
-    """One scalar a logged value, by epochs over all phases. A resumed run hides what the killed one had logged beyond it.
+    """One scalar for each logged value, by epoch over all phases. A resumed run hides later values of the killed one.
 
     Args:
-        folder: what `tensorboard --logdir` is given.
+        folder: the argument of `tensorboard --logdir`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -24,7 +24,7 @@ class TensorBoardLogger(Callback):
         self._writer = SummaryWriter(str(self.folder), purge_step=len(run.history) + 1)
 
     def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
-        """The epoch's numbers."""
+        """Writes the epoch's numbers."""
         for name, value in logs.items():
             self._writer.add_scalar(name, value, len(run.history))
         self._writer.flush()

@@ -1,11 +1,11 @@
-"""Ends a run whose loss is no number any more: nothing that it learnt can be used."""
+"""Ends a run whose loss is no longer finite."""
 
 import math
 
 from training.loop.callbacks.base import Callback, Logs, TrainingState
 from vision.errors import SightlineError
 
-# Asking a GPU for the loss makes it wait, so not every step asks.
+# Reading the loss from a GPU makes it wait, so it is not read in every step.
 _EVERY_STEPS = 20
 
 
@@ -16,20 +16,20 @@ class TrainingDiverged(SightlineError):
 
 
 class TerminateOnNaN(Callback):
-    """Raises TrainingDiverged; checkpoints and the best epoch before it stay on disk."""
+    """Raises TrainingDiverged. The checkpoints before it stay on disk."""
 
     def on_step_end(self, run: TrainingState) -> None:
-        """Looks at the sum of the epoch's losses now and then: one NaN in it stays."""
+        """Checks the sum of the epoch's losses every 20 steps; a NaN stays in it."""
         if run.steps_done % _EVERY_STEPS == 0:
             self._check(run, float(run.loss_sum))
 
     def on_epoch_end(self, run: TrainingState, logs: Logs) -> None:
-        """Looks at both losses."""
+        """Checks both losses."""
         self._check(run, logs["train_loss"] + logs["val_loss"])
 
     def _check(self, run: TrainingState, loss: float) -> None:
         if not math.isfinite(loss):
             raise TrainingDiverged(
-                f"The loss is {loss} in phase {run.phase.name!r}, epoch {run.epoch + 1}, after {run.steps_done} steps of it; "
+                f"The loss is {loss} in phase {run.phase.name!r}, epoch {run.epoch + 1}, step {run.steps_done}; "
                 "lower --learning-rate, or clip gradients with --clip-norm 1."
             )

@@ -1,4 +1,4 @@
-"""A learning rate that rises in a straight line and falls along half a cosine, within each phase."""
+"""A learning rate that rises linearly and then falls along half a cosine, within each phase."""
 
 import math
 
@@ -6,11 +6,11 @@ from training.loop.callbacks.base import Callback, TrainingState
 
 
 class WarmupCosine(Callback):
-    """Sets every group's rate before each step, as a share of the group's own; a function of the position, so it has no state.
+    """Sets every group's rate before each step, as a share of the group's full rate. It has no state.
 
     Args:
         warmup: share of the phase's steps in which the rate rises, 0 to 0.5.
-        final: share of the rate that is left at the end, 0 to 1.
+        final: share of the full rate at the end, 0 to 1.
     """
 
     def __init__(self, warmup: float = 0.15, final: float = 0.01) -> None:
@@ -20,15 +20,15 @@ class WarmupCosine(Callback):
         self.final = final
 
     def on_epoch_begin(self, run: TrainingState) -> None:
-        """For the first step of the epoch, or the one that is resumed."""
+        """Sets the rate of the first step of the epoch, or of the step that is resumed."""
         self._set(run)
 
     def on_step_end(self, run: TrainingState) -> None:
-        """For the next step."""
+        """Sets the rate of the next step."""
         self._set(run)
 
     def share(self, done: float) -> float:
-        """The share of the full rate when this share of the phase's steps is done; both 0 to 1."""
+        """The share of the full rate after this share of the phase's steps; both 0 to 1."""
         if done < self.warmup:
             return (1 + done / self.warmup * 24) / 25  # from a 25th, as in https://arxiv.org/abs/1803.09820
         fallen = (done - self.warmup) / (1 - self.warmup)

@@ -1,4 +1,4 @@
-"""BentoML as its documentation composes it: a service that takes the image, and a model behind it whose calls are batched.
+"""BentoML as in its documentation: a service that takes the image, and a model whose calls are batched.
 
 https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
 """

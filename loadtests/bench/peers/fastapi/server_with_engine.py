@@ -1,4 +1,4 @@
-"""FastAPI once more, in front of Sightline's decoder, preprocessing and engine: what is left to compare is the serving layer."""
+"""FastAPI with Sightline's decoder, preprocessing and engine, to compare the serving layers alone."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""LitServe once more, in front of Sightline's decoder, preprocessing and engine: what is left to compare is the serving layer."""
+"""LitServe with Sightline's decoder, preprocessing and engine, to compare the serving layers alone."""
 
 import base64
 import os
