@@ -84,13 +84,13 @@ def encoded() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with digits/1, trained as the demo trains it. Read-only: copy what a test changes."""
-    from training.commands.demo import GLYPH_WEIGHTS, write_digits
+    from training.commands.demo import write_digits
     from training.commands.train import train_bundle
     from training.config import load_config
 
     folder = tmp_path_factory.mktemp("journey")
     write_digits(folder / "digits")
-    config = load_config("digits", {"weights": str(GLYPH_WEIGHTS)})
+    config = load_config("digits", {})
     train_bundle(folder / "digits", folder / "models" / "digits", config, Console(quiet=True))
     return folder / "models"
 
@@ -104,15 +104,17 @@ def shared() -> Path:
 
 
 class Service:
-    """One `service run` and what it printed so far."""
+    """One service and what it printed so far."""
 
     def __init__(self, models: Path, folder: Path, **settings: str) -> None:
         self.port = int(settings.pop("port", 0)) or free_ports(1)[0]
         self.output = folder / f"output-{self.port}-{time.monotonic_ns()}"
+        settings = {"metrics_port": "0", **settings}  # beside other services
         environment = os.environ | {f"SIGHTLINE_{name.upper()}": value for name, value in settings.items()}
         environment |= {"SIGHTLINE_MODELS_DIR": str(models), "SIGHTLINE_PORT": str(self.port)}
+        environment["XDG_CACHE_HOME"] = str(folder / "cache")
         with self.output.open("wb") as output:
-            command = [sys.executable, "-m", "service", "run"]
+            command = [sys.executable, "-m", "service", "serve"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
     @property
@@ -139,5 +141,5 @@ class Service:
 
 @pytest.fixture(scope="session")
 def launch() -> type[Service]:
-    """Starts `python -m service run`: launch(models folder, a folder for its output, **settings)."""
+    """Starts `python -m service serve`: launch(models folder, a folder for its output, **settings)."""
     return Service

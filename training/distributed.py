@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.data.preparation import prepare_data
 from training.fitting import check_precision, choosing_callbacks, default_device, fit, recording_callbacks
 from training.loop.checkpoint import load_checkpoint
+from training.loop.pretrained import weights_file
 from training.loop.run_folder import LAST
 from training.loop.workers import Workers
 from vision.errors import SightlineError
@@ -72,7 +73,7 @@ def fit_with_workers(
     from ray.train.torch import TorchTrainer
 
     if config.weights.endswith(".safetensors"):  # the processes may run in another folder
-        config = config.model_copy(update={"weights": str(Path(config.weights).resolve())})
+        config = config.model_copy(update={"weights": str(weights_file(config.weights).resolve())})
     paths = {"data": str(data.resolve()), "run": str(run.resolve())}
     settings = {**paths, "config": config.model_dump_json(), "resume": resume}
     # Ray puts a file into `results`, and looks for it from each process.

@@ -15,6 +15,8 @@ from vision.architectures.registry import Architecture, architecture
 from vision.errors import SightlineError
 from vision.preprocessing import Preprocessing
 
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""The folder of weights that come with this package."""
 NONE = "none"
 IMAGENET = "imagenet"
 
@@ -63,8 +65,14 @@ def load_backbone(model: Classifier, arch: str, weights: str) -> None:
     if weights == NONE:
         return
     source = published(arch, weights)
-    tensors = _fetch(source) if source else _read(Path(weights))
+    tensors = _fetch(source) if source else _read(weights_file(weights))
     _fill(model, architecture(arch), tensors, source.url if source else weights)
+
+
+def weights_file(weights: str) -> Path:
+    """The file of weights that are named by a path, or by the name of a file in SHIPPED."""
+    given, shipped = Path(weights), SHIPPED / weights
+    return shipped if not given.exists() and shipped.is_file() else given
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:

@@ -179,7 +179,7 @@ def test_every_request_leaves_one_json_line_with_its_id(service) -> None:
 def test_a_taken_port_is_an_error_that_names_it_and_the_remedy(service, models: Path, tmp_path: Path, launch) -> None:
     second = launch(models, tmp_path, port=str(service.port))
     assert second.process.wait(timeout=30) == 2
-    assert f"Port {service.port}" in second.printed
+    assert f"cannot listen on port {service.port} of 127.0.0.1" in second.printed
     assert "PORT=8001 make serve" in second.printed
 
 

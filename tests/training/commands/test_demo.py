@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from service.local.supervisor import DEMO
 from training.commands.demo import GLYPH_WEIGHTS, write_digits
 from training.commands.glyphs import CHARACTERS, FONTS, render_glyphs
+from vision.bundle.store import load_bundle
 
 
 def test_glyphs_are_ink_on_paper_of_every_character_and_follow_the_seed() -> None:
@@ -55,4 +57,8 @@ def test_the_demo_reaches_what_the_readme_promises(tmp_path: Path) -> None:
     assert every["fine-tuned"] >= 0.98
     assert few["fine-tuned"] >= few["from scratch"] + 0.02
     assert few["fine-tuned"] > few["frozen"]
-    assert (tmp_path / "models" / "digits" / "1" / "manifest.json").is_file()
+    trained, shipped = load_bundle(tmp_path / "models" / "digits" / "1"), load_bundle(DEMO / "digits" / "1")
+    assert trained.manifest.provenance.data == shipped.manifest.provenance.data, "the same images in the same parts"
+    assert trained.manifest.provenance.config == shipped.manifest.provenance.config
+    assert shipped.manifest.provenance.command == "python -m training demo"
+    assert abs(trained.manifest.metrics["test_acc@1"] - shipped.manifest.metrics["test_acc@1"]) <= 0.005
