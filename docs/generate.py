@@ -1,13 +1,27 @@
 """`make docs`: writes the pages under docs/ that follow from the code, so that they cannot disagree with it.
 
-tree.md lists every file with its first sentence. A test compares each page with what this program gives.
+tree.md lists every file with its first sentence, settings.md every setting, openapi.json describes the API. A test
+compares each page with what this program gives.
 """
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from service.http.api import create_api
+from service.model.classifier import Classifier
+from service.observability.metrics import Metrics
+from service.settings import PREFIX, Settings
+from training.config import TrainConfig
+from training.loop.config import LoopConfig
+from vision.bundle.store import find_bundle, load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -15,8 +29,8 @@ DOCS = ROOT / "docs"
 _TREE = {
     "LICENSE": "Apache-2.0",
     "models/.gitignore": "keeps trained models out of the repository",
-    "requirements.lock": "every version and hash of the requirements.in beside it",
-    ".lock": "every version and hash of the .in file of the same name",
+    "requirements.lock": "every package to install, with version and hash; written by `make lock`",
+    ".lock": "every package to install, with version and hash; written by `make lock`",
     "sample.png": "a drawn digit to try",
     "tree.md": "this page",
     "page.png": "picture: the web page",
@@ -24,13 +38,17 @@ _TREE = {
     "capacity.png": "picture: latency and batch size against the offered load",
     "glyphs.safetensors": "the pretrained backbone of the demo",
     "model-settings.json": "what MLServer is told of the network",
+    "settings.md": "every setting, with bounds and unit; written by `make docs`",
+    "openapi.json": "the API's description in OpenAPI 3.1; written by `make docs`",
     "dashboards.json": "a Grafana dashboard, written by `python -m deploy.grafana.dashboards`",
 }
+# Folders of which the page names only the purpose.
+_UNLISTED = ("tests/", "docs/adr/", "docs/runbooks/", "service/demo/")
 _COMMENT = re.compile(r"^(?:#|//|/\*|--|<!--|\{#-)\s*(.*?)\s*(?:\*/|-->|-#\})?$")
 
 
 def tree() -> str:
-    """Every tracked file outside tests/, docs/adr/ and docs/runbooks/, with its first sentence, by folder."""
+    """Every tracked file with its first sentence, by folder; some folders only with their purpose."""
     lines = [
         "# The tree",
         "",
@@ -40,12 +58,13 @@ def tree() -> str:
     folder = None
     for name in tracked():
         path = Path(name)
-        if name.startswith(("tests/", "docs/adr/", "docs/runbooks/")):
+        if name.startswith(_UNLISTED):
             continue
         if path.parent != folder:
             folder = path.parent
             lines += ["", f"## {folder.as_posix()}/" if folder != Path() else "## .", ""]
         lines.append(f"- `{path.name}` – {purpose(ROOT / path)}")
+    lines += ["", "## service/demo/", "", "The bundle that is served if there is no model; `make demo` makes it again."]
     lines += ["", "## tests/", "", "Mirrors the folders above.", ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
@@ -84,7 +103,73 @@ def purpose(file: Path) -> str:
     return sentence
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"tree.md": tree}
+def settings() -> str:
+    """Every setting of the service and of training: name, default, what is accepted, what it does."""
+    training = [name for name in TrainConfig.model_fields if name not in LoopConfig.model_fields]
+    lines = [
+        "# Settings",
+        "",
+        "Written by `make docs` from `service/settings.py`, `training/config.py` and `training/loop/config.py`.",
+        "",
+        "## Service",
+        "",
+        "Environment variables, for `sightline serve`, `make serve` and compose's `.env`. In `deploy/serve.yaml` they "
+        "are the `args`, in lower case and without the prefix. A value that is out of range, or an unknown variable "
+        "that begins with `SIGHTLINE_`, stops the start with a message that names it.",
+        "",
+        *_table(Settings, list(Settings.model_fields), lambda name: f"{PREFIX}{name.upper()}"),
+        "",
+        "## Training",
+        "",
+        "Keys of a recipe's `[config]` table. On the command line each is an option, e.g. `--batch-size 64` for "
+        "`batch_size`. `arch_arguments` and `preprocessing` are tables, so only a recipe can set them.",
+        "",
+        *_table(TrainConfig, [*training, *LoopConfig.model_fields], lambda name: name),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(kind: type[BaseModel], names: list[str], shown: Callable[[str], str]) -> list[str]:
+    properties = kind.model_json_schema()["properties"]
+    rows = ["| setting | default | accepted | meaning |", "|---|---|---|---|"]
+    for name in names:
+        described = properties[name]
+        default = described.get("default")
+        cells = (
+            f"`{shown(name)}`",
+            "not set" if default in (None, "") else f"`{default}`",
+            _accepted(described),
+            " ".join(described["description"].split()),
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return rows
+
+
+def _accepted(described: dict[str, Any]) -> str:
+    """The values that a field's JSON schema accepts, in words."""
+    kinds = [kind for kind in described.get("anyOf", [described]) if kind.get("type") != "null"]
+    (kind,) = kinds
+    if "enum" in kind:
+        return ", ".join(f"`{value}`" for value in kind["enum"])
+    if kind.get("type") in ("integer", "number"):
+        low = f"{kind['minimum']}" if "minimum" in kind else f"above {kind['exclusiveMinimum']}"
+        high = f"{kind['maximum']}" if "maximum" in kind else f"below {kind['exclusiveMaximum']}"
+        return f"{low} to {high}" + (", whole" if kind["type"] == "integer" else "")
+    if "pattern" in kind:
+        return f"`{kind['pattern']}`"
+    words = {"boolean": "`true`, `false`", "object": "a table"}
+    return words.get(kind.get("type", "object"), {"path": "a path"}.get(kind.get("format", ""), "text"))
+
+
+def openapi() -> str:
+    """The API's description, as GET /openapi.json gives it for any model with the default settings."""
+    bundle = load_bundle(find_bundle(ROOT / "service" / "demo", None))
+    metrics = Metrics(CollectorRegistry())
+    api = create_api(Classifier(bundle, Settings(), metrics), Settings(), metrics)
+    return json.dumps(api.openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"tree.md": tree, "settings.md": settings, "openapi.json": openapi}
 
 
 def main() -> None:

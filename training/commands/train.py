@@ -3,18 +3,21 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from training.config import TrainConfig
-from training.data.preparation import prepare_data
+from training.config import ConfigError, TrainConfig
+from training.data.preparation import PreparedData, prepare_data
 from training.data.report import print_report, write_report
 from training.evaluation.calibration import fit_temperature
 from training.evaluation.report import Judged, write_results
 from training.export.composition import compose_bundle
 from training.export.conversion import Format
 from training.fitting import choosing_callbacks, default_device, fit, recording_callbacks
+from training.loop.callbacks import Callback
 from training.loop.run_folder import identity, open_run
+from training.loop.trainer import Trainer
 from training.progress import shown
 from vision.bundle.manifest import ArchitectureEntry
 from vision.bundle.store import Bundle, load_bundle, next_version, save_bundle
@@ -34,6 +37,7 @@ def train_bundle(
     console: Console,
     *,
     formats: Sequence[Format] = (),
+    callbacks: Sequence[Callback] = (),
     resume: bool = False,
     workers: int = 1,
     cluster: str | None = None,
@@ -42,11 +46,11 @@ def train_bundle(
 
     Args:
         data: one folder of images for each category.
-        out: models/NAME; NAME is lower-case letters, digits, `-` and `_`. The run goes to runs/NAME/VERSION beside
-            models.
+        out: models/NAME, with NAME of a-z, 0-9, `-` and `_`. The run goes to runs/NAME/VERSION beside models.
         config: every setting of the run.
         console: where progress is shown.
         formats: what the bundle holds besides OpenVINO's float32.
+        callbacks: your own, of other classes than the shipped ones, see examples/time_budget.py; needs workers=1.
         resume: whether to continue the unfinished run of this name.
         workers: number of processes that train, 1 to 64.
         cluster: HOST:PORT of a Ray cluster for them; None: this machine.
@@ -54,6 +58,8 @@ def train_bundle(
     Raises:
         SightlineError: data, weights, settings or `out` cannot be used; the message says what to do.
     """
+    if callbacks and workers > 1:
+        raise ConfigError(f"workers is {workers}; callbacks of your own need workers=1.")
     run, preprocessing = run_folder(out), config.resolved_preprocessing
     console.print(preprocessing.describe())
     prepared = prepare_data(data, config.split_rule, config.problem_files, preprocessing, shown(console, "decoding"))
@@ -66,10 +72,7 @@ def train_bundle(
         from training.distributed import fit_with_workers  # Ray takes seconds to import
 
         state = fit_with_workers(data, run, config, workers, cluster, resume=state is not None)
-    callbacks = choosing_callbacks(config) + recording_callbacks(config, run, console)
-    classes = len(prepared.categories)
-    trainer = fit(config, classes, prepared.train, prepared.val, callbacks, default_device(), resume=state)
-    temperature = fit_temperature(trainer.predict(prepared.val.images), prepared.val.labels)
+    trainer = _fit(config, prepared, run, callbacks, state, console)
     logits = trainer.predict(prepared.test.images)  # before composing, which moves the network to the CPU
     manifest, files = compose_bundle(
         out,
@@ -77,7 +80,7 @@ def train_bundle(
         architecture=ArchitectureEntry(name=config.arch, arguments=config.arch_arguments),
         categories=prepared.categories,
         preprocessing=preprocessing,
-        temperature=temperature,
+        temperature=fit_temperature(trainer.predict(prepared.val.images), prepared.val.labels),
         evidence=prepared.evidence(),
         formats=formats,
         config=dumped,
@@ -87,6 +90,20 @@ def train_bundle(
     write_results(run, manifest, files, judged, prepared.report, trainer.history, trainer.seconds)
     console.print(f"Report: {run / 'report.html'}")
     return load_bundle(save_bundle(out.parent, manifest, files))  # last, so that every bundle has a report
+
+
+def _fit(
+    config: TrainConfig,
+    prepared: PreparedData,
+    run: Path,
+    callbacks: Sequence[Callback],
+    state: dict[str, Any] | None,
+    console: Console,
+) -> Trainer:
+    """Trains in this process. The checkpoint is the last callback, because it holds the state of the others."""
+    hooks = [*choosing_callbacks(config), *callbacks, *recording_callbacks(config, run, console)]
+    classes = len(prepared.categories)
+    return fit(config, classes, prepared.train, prepared.val, hooks, default_device(), resume=state)
 
 
 def run_folder(out: Path) -> Path:

@@ -156,7 +156,8 @@ class Trainer:
         self.loss_sum = state["loss_sum"].to(self.device)
         self.model.load_state_dict(state["model"])
         for callback in self.callbacks:
-            callback.load_state_dict(state["callbacks"][type(callback).__name__])
+            if own := state["callbacks"].get(type(callback).__name__):  # none if it is new in the resumed run
+                callback.load_state_dict(own)
         self._begin_phase()
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])

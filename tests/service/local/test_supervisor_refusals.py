@@ -1,4 +1,4 @@
-"""What `python -m service run` refuses to serve, and what it says then."""
+"""What `python -m service serve` refuses to serve, and what it says then."""
 
 import json
 import shutil
