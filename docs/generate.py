@@ -1,7 +1,7 @@
 """`make docs`: writes the pages under docs/ that follow from the code, so that they cannot disagree with it.
 
-tree.md lists every file with its first sentence, settings.md every setting, openapi.json describes the API. A test
-compares each page with what this program gives.
+tree.md lists every file with its first sentence, settings.md every setting, limits.md what a client may send;
+openapi.json describes the API. A test compares each page with what this program gives.
 """
 
 import ast
@@ -15,7 +15,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
+from service.errors import PROBLEMS
 from service.http.api import create_api
+from service.http.forms import MAX_FIELDS
+from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
 from service.model.classifier import Classifier
 from service.observability.metrics import Metrics
 from service.settings import PREFIX, Settings
@@ -38,6 +41,7 @@ _TREE = {
     "capacity.png": "picture: latency and batch size against the offered load",
     "glyphs.safetensors": "the pretrained backbone of the demo",
     "model-settings.json": "what MLServer is told of the network",
+    "limits.md": "every default limit that a client can meet; written by `make docs`",
     "settings.md": "every setting, with bounds and unit; written by `make docs`",
     "openapi.json": "the API's description in OpenAPI 3.1; written by `make docs`",
     "dashboards.json": "a Grafana dashboard, written by `python -m deploy.grafana.dashboards`",
@@ -169,7 +173,82 @@ def openapi() -> str:
     return json.dumps(api.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"tree.md": tree, "settings.md": settings, "openapi.json": openapi}
+def limits() -> str:
+    """Every default limit that a client can meet, with the problem that it gets beyond it."""
+    default = {name: field.default for name, field in Settings.model_fields.items()}
+    lines = [
+        "# Limits",
+        "",
+        "Every limit that a client can meet, with its default. Written by `make docs` from the code. "
+        "[settings.md](settings.md) says how to change those that have a setting.",
+        "",
+        "## Of the service",
+        "",
+        "| limit | default | beyond it | setting |",
+        "|---|---|---|---|",
+    ]
+    for words, value, code, setting in (
+        ("one request body", _mib(default["max_body_bytes"]), "body_too_large", "max_body_bytes"),
+        ("images in one request", default["max_images_per_request"], "too_many_images", "max_images_per_request"),
+        ("one encoded image", _mib(default["max_image_bytes"]), "too_many_bytes", "max_image_bytes"),
+        ("width × height of one image", f"{default['max_image_pixels']:,} px", "too_many_pixels", "max_image_pixels"),
+        ("longer side of one image", f"{default['max_image_side_px']:,} px", "too_many_pixels", "max_image_side_px"),
+        ("labels per image, `top_k`", f"1 to {MAX_TOP_K}, {DEFAULT_TOP_K} if not given", "invalid_parameter", ""),
+        ("text fields of a form", MAX_FIELDS, "malformed_request", ""),
+        ("time to send the body", f"{default['body_timeout_s']:g} s", "body_timeout", "body_timeout_s"),
+        (
+            "time from the last byte to the answer",
+            f"{default['request_timeout_s']:g} s",
+            "deadline_exceeded",
+            "request_timeout_s",
+        ),
+        (
+            "requests that a replica answers at a time",
+            default["max_ongoing_requests"],
+            "overloaded",
+            "max_ongoing_requests",
+        ),
+        ("bytes of all bodies that a replica holds", _mib(default["max_held_bytes"]), "overloaded", "max_held_bytes"),
+    ):
+        shown = f"`{PREFIX}{setting.upper()}`" if setting else "fixed"
+        lines.append(f"| {words} | {value} | {PROBLEMS[code].status} `{code}` | {shown} |")
+    return "\n".join([*lines, "", *_limits_of_the_edge()]) + "\n"
+
+
+def _limits_of_the_edge() -> list[str]:
+    edge = (ROOT / "deploy" / "edge" / "haproxy.cfg").read_text()
+    compose = (ROOT / "docker-compose.yml").read_text()
+    seconds = {name: re.search(rf"timeout {name} +(\d+)s", edge)[1] for name in ("http-request", "client", "server")}  # type: ignore[index]
+    own, everybody = (
+        int(re.search(rf"{name}:-(\d+)", compose)[1])  # type: ignore[index]
+        for name in ("EDGE_CONNECTIONS_PER_ADDRESS", "EDGE_CONNECTIONS")
+    )
+    return [
+        "## Of the edge, under `docker compose`",
+        "",
+        "The limits of the service apply as well. [.env.example](../.env.example) says how to change the connections; "
+        "the times are in [haproxy.cfg](../deploy/edge/haproxy.cfg).",
+        "",
+        "| limit | default | beyond it |",
+        "|---|---|---|",
+        f"| connections of one address | {own} | 429 `too_many_connections`; from {2 * own + 2} no answer |",
+        f"| connections of all clients | {everybody} | they wait for one that closes |",
+        f"| time to send all headers | {seconds['http-request']} s | 408, in HTML |",
+        f"| pause while a body arrives | {seconds['client']} s | 400 `malformed_request` |",
+        f"| time to the answer, as the last resort | {seconds['server']} s | 504 `deadline_exceeded` |",
+    ]
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:g} MiB"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "tree.md": tree,
+    "settings.md": settings,
+    "limits.md": limits,
+    "openapi.json": openapi,
+}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K, ClassifyRequest
 from vision.image import sniff_format
 
 _MAX_FILENAME = 255
-_MAX_FIELDS = 8
+MAX_FIELDS = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max
 
     try:
         parser = _InMemoryParser(
-            _without_charset(content_type), whole(), max_files=max_images + 1, max_fields=_MAX_FIELDS
+            _without_charset(content_type), whole(), max_files=max_images + 1, max_fields=MAX_FIELDS
         )
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
