@@ -109,7 +109,7 @@ def _sightline_environment(port: int, network: Network) -> dict[str, str]:
 SIGHTLINE = Contender(
     "Sightline",
     None,
-    lambda port, network: ["-m", "service", "run"],
+    lambda port, network: ["-m", "service", "serve"],
     "/classify",
     RAW,
     lambda answer: _pairs(answer["results"][0]["predictions"]),
