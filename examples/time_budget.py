@@ -1,4 +1,4 @@
-"""A callback of one's own: trains for at most so many minutes.
+"""A callback of one's own: ends training when a time budget is spent.
 
 python examples/time_budget.py PHOTOS models/photos --minutes 30
 
@@ -53,7 +53,7 @@ class TimeBudget(Callback):
 
 def main() -> None:
     """Trains on a folder of labelled images within a budget."""
-    parser = argparse.ArgumentParser(description="train for at most so many minutes")
+    parser = argparse.ArgumentParser(description="train within a time budget")
     parser.add_argument("data", type=Path, help="a folder with one folder of images for each category")
     parser.add_argument("out", type=Path, help="models/NAME")
     parser.add_argument("--minutes", type=float, default=30, help="above 0 (default: %(default)s)")

@@ -21,9 +21,9 @@ def main() -> int:
         epilog="What is not known here goes to locust: see locust --help.",
     )
     parser.add_argument(
-        "--url", help="of a running service, e.g. http://127.0.0.1:8000 (default: one is started for this)"
+        "--url", help="address of a running service, e.g. http://127.0.0.1:8000 (default: one is started)"
     )
-    parser.add_argument("--arch", default="mobilenet_v2", help="of the network of the service that is started")
+    parser.add_argument("--arch", default="mobilenet_v2", help="network of the service that is started (default: %(default)s)")
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parsed, others = parser.parse_known_args()
     RESULTS.mkdir(exist_ok=True)

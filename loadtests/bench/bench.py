@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of contenders, joined with commas")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="1..20", help="default: 3")
     parser.add_argument(
-        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="of a measurement (default: 8)"
+        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="duration of one measurement (default: 8)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
     return parser.parse_args()

@@ -2,7 +2,7 @@
 
 
 def ray_serve_environment() -> dict[str, str]:
-    """The variables that every process of a cluster needs; deploy/kubernetes/rayservice.yaml carries the same."""
+    """The variables that every process of a cluster needs; deploy/kubernetes/rayservice.yaml lists the same."""
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

@@ -76,7 +76,7 @@ def confidence(before: float, now: float, count: float = 20) -> dict[str, str]:
 
 
 def replicas(count: int, lives: int) -> dict[str, str]:
-    """One after another, each for so many minutes; and one from minute 60 on."""
+    """One after another, each for a number of minutes; and one from minute 60 on."""
     name = 'sightline_model_info{replica="%s"}'
     return {name % number: f"_x{lives * number} 1x{lives - 1} stale" for number in range(count)} | {
         name % "last": "_x60 1x20"
