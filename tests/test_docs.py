@@ -30,19 +30,9 @@ from vision.command_line import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+tracked = GENERATE["tracked"]
 BLOCKS = re.findall(r"^```sh (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-def tracked() -> list[str]:
-    """What a clone would hold, with what is not committed yet."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return sorted(name for name in listed.stdout.splitlines() if (ROOT / name).is_file())
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +56,7 @@ def test_every_block_has_a_kind_that_is_run_below() -> None:
 
 
 def test_generated_pages_are_what_the_code_says() -> None:
-    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
-    for name, page in generate["PAGES"].items():
+    for name, page in GENERATE["PAGES"].items():
         assert (ROOT / "docs" / name).read_text() == page(), f"docs/{name} is old; run `make docs`"
 
 
@@ -96,7 +85,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_file_says_what_it_is_for() -> None:
-    purpose = runpy.run_path(str(ROOT / "docs" / "generate.py"))["purpose"]
+    purpose = GENERATE["purpose"]
     decoder = "The only decoder: bytes → upright RGB uint8 (H, W, 3) and the file's format, within limits."
     assert purpose(ROOT / "vision" / "image.py") == decoder
     assert purpose(ROOT / "Makefile") == "Everything that a person or CI runs."
