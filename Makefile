@@ -40,7 +40,7 @@ $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 
 install: $(INSTALLED) ## make .venv with exactly what requirements.lock says
 
-serve: $(SERVICE) ## serve the newest model on HOST:PORT; the shipped demo if models/ is empty
+serve: $(SERVICE) ## serve the model in models/ on HOST:PORT; the shipped demo if there is none
 	@exec env SIGHTLINE_HOST=$(HOST) SIGHTLINE_PORT=$(PORT) $(PY) -m service serve --die-with-parent
 
 train: $(INSTALLED) ## train on a folder of labelled images: make train DATA=photos [OUT=models/photos] [ARGS="--arch …"]

@@ -23,7 +23,9 @@ def main() -> int:
     parser.add_argument(
         "--url", help="address of a running service, e.g. http://127.0.0.1:8000 (default: one is started)"
     )
-    parser.add_argument("--arch", default="mobilenet_v2", help="network of the service that is started (default: %(default)s)")
+    parser.add_argument(
+        "--arch", default="mobilenet_v2", help="network of the service that is started (default: %(default)s)"
+    )
     parser.add_argument("--photos", type=Path, help="a folder of photos (default: rendered ones)")
     parsed, others = parser.parse_known_args()
     RESULTS.mkdir(exist_ok=True)

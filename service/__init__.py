@@ -1,6 +1,6 @@
 """HTTP → bundle → HTTP. Imports `vision`, never `training`. Importing it does nothing.
 
-The journey of a request, one module a stop: `admission` (read within limits, find the images in it) → `classifier`
-(decode and preprocess in threads) → `batching` (wait for the engine, never longer than it is busy) → the engine →
-`schemas`.
+A request passes these modules: `http.classify` (the route), `http.admission` (reads the body within limits),
+`http.forms` (finds the images), `model.batching` (waits for an idle worker), `model.classifier` (the worker decodes,
+preprocesses and infers).
 """

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     """The model to serve: `NAME` for its highest version, or `NAME/VERSION`. Not needed if there is only one model."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Put an edge proxy in front of anything but loopback."""
+    """Address to listen on. If this is not a loopback address, put a reverse proxy in front of the service."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """Port to listen on."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8002
@@ -66,9 +66,9 @@ class Settings(BaseSettings):
     """Seconds the load must stay below the target before a replica is removed."""
 
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Most images in one inference, rounded down to a power of two. 0: the engine's best, 4 on a CPU, 64 on a GPU."""
+    """Largest batch in images, rounded down to a power of two. 0: the engine's best, 4 on a CPU, 64 on a GPU."""
     cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Answers that a replica caches, by the image's bytes. One takes 300 bytes and 8 per category. 0: no cache."""
+    """Answers that a replica caches, by the image's bytes. Each takes 300 bytes plus 8 per category. 0: no cache."""
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Requests that a replica answers at a time. More are refused with 503 and Retry-After."""
     max_held_bytes: Annotated[int, Field(ge=2**20, le=2**38)] = 512 * 2**20
@@ -90,12 +90,12 @@ class Settings(BaseSettings):
     """Pixels of an image's longer side. More is refused with 413."""
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
-    """OTLP/HTTP address for traces, e.g. `http://collector:4318/v1/traces`. None turns tracing off."""
+    """OTLP/HTTP address for traces, e.g. `http://collector:4318/v1/traces`. If not set, tracing is off."""
     trace_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of requests that are traced, 0 to 1, unless the request's `traceparent` header decides."""
 
     log_file: Path | None = None
-    """File or named pipe for the request log, one JSON line per request. None writes to standard error."""
+    """File or named pipe for the request log, one JSON line per request. If not set: the service's output."""
 
     @model_validator(mode="before")
     @classmethod

@@ -142,12 +142,16 @@ COMMANDS = (
     _command("export", "save the next version of a model with more formats, each checked against torch", _export),
     _command("compare", "compare backbones on features that are computed once, and recommend one", _compare),
     _command(
-        "transfer", "compare frozen, fine-tuned and from scratch with the same budget, over several seeds", _transfer
+        "transfer",
+        "compare a frozen backbone, a fine-tuned one and training from scratch, over several seeds",
+        _transfer,
     ),
     _command(
         "architectures", "list networks: parameters, size, cost, published accuracy, latency here", _architectures
     ),
-    _command("demo", "train the demo: from a shipped backbone to handwritten digits, without a network", _demo),
+    _command(
+        "demo", "train the demo again: fine-tune the shipped backbone on handwritten digits; needs no internet", _demo
+    ),
 )
 
 

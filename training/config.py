@@ -37,35 +37,35 @@ class TrainConfig(LoopConfig):
     weights: str = "none"
     """Pretrained backbone: a .safetensors file, `imagenet` or other torchvision weights, or `none` (from scratch)."""
     preprocessing: Preprocessing | None = None
-    """Resize, crop and normalisation. None takes those of the weights, else the architecture's own."""
+    """Resize, crop and normalisation. If not set: those of the weights, else the architecture's own."""
     image_px: Annotated[int | None, Field(ge=8, le=2048)] = None
-    """Side of the network's input in pixels; the resize scales with it. None keeps the preprocessing's own."""
+    """Side of the network's input in pixels; the resize scales with it. If not set: the preprocessing's own."""
 
     problem_files: ProblemFiles = "quarantine"
     """Files that cannot be read or contradict each other: `quarantine` leaves them out, `refuse` stops."""
     split_seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
     """Seed of the split alone. Set it to compare runs with several seeds on the same test images."""
     val_share: Annotated[float, Field(ge=0.01, le=0.5)] = 0.15
-    """Share of each category's images used for validation. It holds up to chance."""
+    """Share of each category's images used for validation. The actual share varies a little by chance."""
     test_share: Annotated[float, Field(ge=0.01, le=0.5)] = 0.15
-    """Share of each category's images used for the final report only. It holds up to chance."""
+    """Share of each category's images used for the final report only. The actual share varies a little by chance."""
     group_by: str | None = None
     """Regular expression on paths: files with the same match go into the same part."""
 
     epochs_frozen: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Most epochs with a frozen backbone (phase 1)."""
+    """Largest number of epochs with a frozen backbone (phase 1)."""
     epochs_finetuned: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Most epochs with an unfrozen backbone (phase 2). 0 skips the phase."""
+    """Largest number of epochs with an unfrozen backbone (phase 2). 0 skips the phase."""
     cache_features: bool | None = None
-    """Fit the head on features computed once (phase 0) instead of phase 1. None does so if augmentation is `none`."""
+    """Fit the head on features computed once (phase 0), not in phase 1. If not set: only if augmentation is `none`."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate of the head in phase 1, and of the whole network if weights is `none`."""
     finetune_ratio: Annotated[float, Field(ge=10, le=100)] = 10
     """In phase 2 the learning rate is divided by this."""
     block_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """In phase 2 a block's learning rate is this times the rate of the next block towards the head."""
+    """In phase 2 the learning rate falls by this factor from each block to the next one further from the head."""
     unfreeze_blocks: Annotated[int | None, Field(ge=1, le=1000)] = None
-    """Blocks that learn in phase 2, counted from the head. None means all, unless unfreeze_layers is set."""
+    """Blocks that learn in phase 2, counted from the head. If not set: all, unless unfreeze_layers is set."""
     unfreeze_layers: Annotated[int | None, Field(ge=1, le=10_000)] = None
     """Layers that learn in phase 2, counted from the head, instead of blocks."""
     batch_norm: BatchNorm = "frozen"
@@ -94,13 +94,14 @@ class TrainConfig(LoopConfig):
         if self.schedule == "plateau" and self.plateau_patience >= self.stop_patience:
             raise ValueError(
                 f"plateau_patience is {self.plateau_patience} and stop_patience {self.stop_patience}; "
-                "the phase would end before a lower learning rate could help. Make stop_patience the larger."
+                "the phase would end before a lower learning rate could help. Set stop_patience higher."
             )
         if self.unfreeze_blocks is not None and self.unfreeze_layers is not None:
             raise ValueError("unfreeze_blocks and unfreeze_layers are both given; give one of them.")
         if self.cache_features and self.weights == NONE:
             raise ValueError(
-                "cache_features is on and weights is 'none'; features of an untrained backbone are worth nothing."
+                "cache_features is on and weights is 'none', but an untrained backbone gives no useful features. "
+                "Set weights, or turn cache_features off."
             )
         return self
 
@@ -165,7 +166,7 @@ def load_config(recipe: str | None, overrides: dict[str, Any]) -> TrainConfig:
         try:
             fields = tomllib.loads(file.read_text())["config"]
         except (tomllib.TOMLDecodeError, KeyError) as error:
-            raise ConfigError(f"{file} is no recipe: it must be TOML with a table [config] ({error}).") from error
+            raise ConfigError(f"{file} is not a recipe: it must be TOML with a table [config] ({error}).") from error
     try:
         return TrainConfig.model_validate(fields | overrides)
     except ValidationError as error:
@@ -183,5 +184,5 @@ def read_config(bundle: Bundle) -> TrainConfig:
         return TrainConfig.model_validate(bundle.manifest.provenance.config)
     except ValueError as error:
         raise ManifestInvalid(
-            "manifest.json", f"provenance.config is no training configuration of this version: {error}"
+            "manifest.json", f"provenance.config is not a training configuration of this version: {error}"
         ) from error

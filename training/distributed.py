@@ -152,7 +152,7 @@ def _join(cluster: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WorkersFailed(
-            f"--cluster is {cluster}, and no Ray cluster accepts us there ({reason}). "
+            f"--cluster is {cluster}, but this machine could not connect to a Ray cluster there ({reason}). "
             "Start one with `ray start --head`, give HOST:PORT as it prints them, "
             "and set the same RAY_AUTH_TOKEN here if it uses one."
         ) from error

@@ -207,7 +207,7 @@ def _formats(text: str) -> list[str]:
     for name in chosen:
         if name not in _OPTIONAL_FORMATS:
             raise argparse.ArgumentTypeError(
-                f"{name!r} is no format; choose from {', '.join(_OPTIONAL_FORMATS)}, joined with commas"
+                f"{name!r} is not a format; choose from {', '.join(_OPTIONAL_FORMATS)}, joined with commas"
             )
     return chosen
 

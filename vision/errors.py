@@ -14,7 +14,7 @@
     │   ├── ManifestInvalid      manifest_invalid    manifest.json is not a manifest of a known version
     │   ├── UnexpectedFile       unexpected_file     a file that the manifest does not list
     │   ├── MissingFile          missing_file        a listed file is not there
-    │   ├── NotARegularFile      not_a_regular_file  a link, a device, a pipe, a nested mount point
+    │   ├── NotARegularFile      not_a_regular_file  a link, a device, a pipe
     │   ├── SizeMismatch         size_mismatch       a listed file has another size
     │   ├── HashMismatch         hash_mismatch       a listed file has other bytes
     │   ├── TensorMismatch       tensor_mismatch     the weights do not fit the architecture

@@ -233,7 +233,7 @@ def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:
     for (offset, magic), name in _REFUSED.items():
         if head[offset : offset + len(magic)] == magic:
             return UnsupportedFormat(f"The bytes are {name}; {accepted}.")
-    return NotAnImage(f"The bytes begin like no image; {accepted}, with their raw bytes as the body.")
+    return NotAnImage(f"The first bytes are not those of an image; {accepted}, with their unchanged bytes as the body.")
 
 
 def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:

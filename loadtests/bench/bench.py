@@ -4,7 +4,7 @@ Every server gets the same photos and the same weights. It is started, checked f
 16 and 64 clients, and stopped, before the next one starts; and that once per round. The loop
 (`loadtests.bench.ceiling`) has no server around it. It is measured right before and right after each server's 64
 clients, while that server is paused. Servers are compared by their share of the loop, because a shared machine's speed
-can double within the hour, so absolute numbers do not compare. The last line is JSON.
+can double within the hour, so absolute numbers cannot be compared. The last line is JSON.
 """
 
 import argparse
@@ -77,7 +77,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of contenders, joined with commas")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="1..20", help="default: 3")
     parser.add_argument(
-        "--seconds", type=int, choices=range(2, 301), default=8, metavar="2..300", help="duration of one measurement (default: 8)"
+        "--seconds",
+        type=int,
+        choices=range(2, 301),
+        default=8,
+        metavar="2..300",
+        help="duration of one measurement (default: 8)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
     return parser.parse_args()

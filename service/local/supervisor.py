@@ -59,7 +59,9 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
         console.print(f"Ended {orphans} processes of a run that was killed.")
     settings = _resolved(settings, console)
     bundle = load_bundle(find_bundle(settings.models_dir, settings.model))
-    check_port(settings.host, settings.port, "choose another: PORT=8001 make serve, or SIGHTLINE_PORT=8001")
+    check_port(
+        settings.host, settings.port, "choose another: PORT=8001 make serve, or SIGHTLINE_PORT=8001 sightline serve"
+    )
     mark = begin_run()
     console.print(f"Serving {bundle.id.name}/{bundle.id.version} ({bundle.digest}). {_estimate()}")
     try:

@@ -48,9 +48,7 @@ REQUEST_SECONDS = Metric(
     _SECONDS,
 )
 REJECTIONS = Metric("sightline_rejections_total", "counter", ("reason",), "Requests refused as a whole, by reason.")
-IMAGES = Metric(
-    "sightline_images_total", "counter", ("outcome",), "Images answered, by outcome: ok, refused or failed."
-)
+IMAGES = Metric("sightline_images_total", "counter", ("outcome",), "Images by outcome: ok, refused or failed.")
 DECODE_FAILURES = Metric(
     "sightline_decode_failures_total", "counter", ("reason",), "Images that could not be decoded, by reason."
 )

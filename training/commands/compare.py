@@ -58,7 +58,7 @@ def compare_architectures(
     """Fits a head on each backbone's features and recommends one.
 
     Args:
-        data: one folder of images a category.
+        data: one folder of images for each category.
         archs: names in the registry, two or more.
         weights: by architecture, a safetensors file or a name of torchvision's weights; the default is `imagenet`.
         overrides: other fields of the configuration, e.g. of the split.
@@ -82,7 +82,7 @@ def compare_architectures(
     table = Table(
         "architecture",
         "acc@1 (95 %)",
-        "ms an image",
+        "ms per image",
         "MB",
         "seconds",
         title="heads on frozen features, validation images",
@@ -145,7 +145,7 @@ def list_architectures(names: Sequence[str], latency: bool, console: Console) ->
         ConfigError: there is no such architecture.
     """
     table = Table(
-        "architecture", "input", "parameters", "MB", "GFLOPs", "ImageNet acc@1", *(("ms an image",) if latency else ())
+        "architecture", "input", "parameters", "MB", "GFLOPs", "ImageNet acc@1", *(("ms per image",) if latency else ())
     )
     for name in names or FEATURED:
         try:

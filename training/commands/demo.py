@@ -1,4 +1,4 @@
-"""`demo`: transfers a shipped backbone to handwritten digits. Needs no network and no data.
+"""`demo`: transfers a shipped backbone to handwritten digits. Needs no internet and no data.
 
 The backbone was pretrained on rendered characters. It is fine-tuned on scikit-learn's 1,797 handwritten digits. The
 table that is printed compares from scratch, frozen and fine-tuned, with the same number of epochs.
@@ -29,7 +29,7 @@ from vision.bundle.store import Bundle
 
 GLYPH_WEIGHTS = SHIPPED / "glyphs.safetensors"
 LABELS_A_CLASS = 10
-# The best of four rates for training from scratch, so that the comparison is fair. With 10 labels a class, mean of 5
+# The best of four rates for training from scratch, so that the comparison is fair. With 10 labels per class, mean of 5
 # seeds: 0.002 gave 0.687, 0.005 0.775, 0.01 0.835, 0.02 0.792. With five times the epochs all four gave 0.947 to 0.953.
 SCRATCH_LEARNING_RATE = 0.01
 PRETRAIN_GLYPHS = 150_000
@@ -62,13 +62,13 @@ def run_demo(out: Path, seeds: int, budget: int, console: Console) -> Bundle:
         for seed in range(seeds):
             run = contender.model_copy(update={"seed": seed, "batch_size": 20})
             few.append(measure(run, _few(train, seed), val, test))
-            console.print(f"{LABELS_A_CLASS} labels a class, {name}, seed {seed}: {few[-1]:.4f}")
+            console.print(f"{LABELS_A_CLASS} labels per class, {name}, seed {seed}: {few[-1]:.4f}")
         every = bundle.manifest.metrics["test_acc@1"] if contender == config else measure(contender, train, val, test)
         rows[name] = [mean_and_deviation(few), f"{every:.4f}"]
 
     table = Table(
         "",
-        f"{LABELS_A_CLASS} labels a class",
+        f"{LABELS_A_CLASS} labels per class",
         f"all {len(train)} labels",
         title=f"acc@1 on {len(test)} held-out digits",
     )

@@ -55,7 +55,7 @@ def evaluate_bundle(
         data: the folder that it was trained on, or another with the same categories.
         engine: a name from `training.export.checked_engines.available`, `auto` for the service's choice, or `all`.
         part: which part of its own data.
-        predictions: where to write one JSON line an image: path, label, and the probability of each category.
+        predictions: where to write one JSON line per image: path, label, and the probability of each category.
         console: where the numbers are shown, and whether they equal those that the bundle recorded.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`transfer`: compares frozen, fine-tuned and from scratch with the same network, data and number of epochs."""
+"""`transfer`: compares a frozen backbone, a fine-tuned one and training from scratch, with equal data and epochs."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def transfer_table(
     """Trains every contender with every seed on one split, and prints a table and, last, one JSON line.
 
     Args:
-        data: one folder of images a category.
+        data: one folder of images for each category.
         config: the fine-tuned run; the frozen run uses its weights, too.
         scratch_learning_rate: see `contenders`; None uses the run's own.
         seeds: number of seeds, counted from 0.

@@ -63,7 +63,7 @@ def list_images(root: Path) -> Listing:
         DataError: no such folder, fewer than two categories, or only some of the three parts.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; give a folder that holds one folder of images for each category.")
+        raise DataError(f"{root} is not a folder; give a folder that contains one folder of images for each category.")
     folders = _folders(root)
     given = [part for part in PARTS if part in folders]
     if len(given) == 2:

@@ -73,17 +73,17 @@ class PreparedData:
 
     @cached_property
     def train(self) -> ImageSet:
-        """The images to learn from, copied once."""
+        """The training images, copied once."""
         return self._part("train")
 
     @cached_property
     def val(self) -> ImageSet:
-        """The images to choose by, copied once."""
+        """The validation images, copied once."""
         return self._part("val")
 
     @cached_property
     def test(self) -> ImageSet:
-        """The images to report on, copied once."""
+        """The test images, copied once."""
         return self._part("test")
 
     @cached_property
@@ -196,7 +196,7 @@ def scan_data(
     records = examine(listing, progress=progress)
     sifted = sift(listing, records, rule)
     if not sifted.usable:
-        raise DataError(f"{root} holds {len(records)} files, and not one image that can be used.")
+        raise DataError(f"{root} holds {len(records)} files, but no image that can be used.")
     used = [records[index] for index in sifted.usable]
     files = [record.file for record in used]
     try:

@@ -1,4 +1,4 @@
-"""data_report.json, and the same for people: what was found in a data folder, and what was done about it."""
+"""data_report.json, and its printed form: what was found in a data folder, and what was done about it."""
 
 import json
 from collections import Counter
@@ -133,12 +133,12 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         _print_lines(console, "problems", lines, most=len(lines))
         left_out = sorted({path for problem in report["problems"] for path in problem["left_out"]})
         if report["policy"] == "quarantine":
-            console.print(f"Left out of training: {', '.join(left_out) or 'nothing, because that would not help'}.")
+            console.print(f"Left out of training: {', '.join(left_out) or 'no file'}.")
         else:
             remedy = "repair or remove these files, or use --problem-files quarantine"
             console.print(f"Training refuses this folder: {remedy}.")
         if not all(problem["left_out"] for problem in report["problems"]):
-            console.print("Training refuses this folder: leaving files out does not help with all of it.")
+            console.print("Training refuses this folder: some of its problems remain if files are left out.")
 
 
 def write_report(report: dict[str, Any], file: Path) -> None:
@@ -149,7 +149,9 @@ def write_report(report: dict[str, Any], file: Path) -> None:
 
 def _apart(pair: dict[str, Any]) -> str:
     one, other = pair["parts"]
-    return "" if one == other else f" (in {one} and {other}: what is learned from one helps with the other)"
+    return (
+        "" if one == other else f" (one is in {one}, the other in {other}: this makes the measured accuracy too high)"
+    )
 
 
 def _print_lines(console: Console, title: str, lines: Sequence[str], most: int = _SHOWN) -> None:

@@ -40,7 +40,7 @@ def choose_parts(files: Sequence[LabelledFile], digests: Sequence[str], rule: Sp
         rule: the rule.
 
     Raises:
-        DataError: `group_by` is no regular expression, or a file's path does not match it.
+        DataError: `group_by` is not a regular expression, or a file's path does not match it.
     """
     parts: list[Part] = []
     for file, digest in zip(files, digests, strict=True):
@@ -85,7 +85,7 @@ def _group(pattern: str, path: str) -> str:
     try:
         found = re.search(pattern, path)
     except re.error as error:
-        raise DataError(f"--group-by {pattern!r} is no regular expression: {error}.") from error
+        raise DataError(f"--group-by {pattern!r} is not a regular expression: {error}.") from error
     if found is None:
         raise DataError(f"--group-by {pattern!r} does not match {path}; every file must belong to a group.")
     return (found[1] if found.re.groups else None) or found[0]

@@ -1,1 +1,1 @@
-"""How good and how honest a network is: numbers, temperature, report."""
+"""Evaluates a network: metrics, calibration, report."""

@@ -1,1 +1,1 @@
-"""A trained network → a bundle that proves itself."""
+"""Turns a trained network into a bundle with sample images and their expected answers."""

@@ -42,7 +42,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
         metadata = opened.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ValueError(
-                f"{file} is no checkpoint of this version: its format is {metadata.get('format')!r}, not {FORMAT!r}."
+                f"{file} is not a checkpoint of this version: its format is {metadata.get('format')!r}, not {FORMAT!r}."
             )
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no iterator
         state: dict[str, Any] = _give_tensors(json.loads(metadata["state"]), tensors)

@@ -33,9 +33,9 @@ class LoopConfig(BaseModel):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target that is spread over all categories."""
     clip_norm: Annotated[float | None, Field(gt=0, le=1000)] = None
-    """Largest norm of all gradients together. None does not clip."""
+    """Largest norm of all gradients together. If not set, gradients are not clipped."""
     ema_decay: Annotated[float | None, Field(ge=0, lt=1)] = None
-    """Decay of a moving average of the weights, which is then evaluated and kept. None keeps the weights themselves."""
+    """Decay of a moving average of the weights, which is then evaluated and kept. If not set: no average."""
     precision: Precision = "float32"
     """Precision of the forward pass. float16 needs a GPU."""
 

@@ -93,7 +93,7 @@ def _fetch(source: PublishedWeights) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"The weights {source.name} ({source.size_mb:.0f} MB) could not be downloaded: "
             f"{str(error).splitlines()[0]}. "
-            f"Download {source.url} on a machine with a network and copy it to {file}."
+            f"Download {source.url} on a machine with internet access and copy it to {file}."
         ) from error
     return tensors
 

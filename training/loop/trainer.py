@@ -39,7 +39,7 @@ class Trainer:
         model: trained in place.
         preprocessing: its normalisation is applied to every batch.
         train: images to learn from; the only ones that are augmented.
-        val: images to choose by.
+        val: validation images, for choosing the best epoch.
         config: the settings of the loop.
         callbacks: called in this order.
         device: `cpu` or `cuda`.

@@ -80,7 +80,7 @@ class Parity(_Part):
 
 
 class Provenance(_Part):
-    """Where the bundle comes from. For people and audits; no decision depends on it."""
+    """Where the bundle comes from. Serving ignores it; `evaluate` and `export` read `config` and the data's hash."""
 
     created_at: datetime
     """UTC."""

@@ -156,7 +156,7 @@ def find_bundle(root: Path, model: str | None = None) -> Path:
         raise BundleNotFound(str(root), f"this folder holds no model; {remedy}.")
     if model is None:
         if len(models) != 1:
-            raise BundleNotFound(str(root), f"one model must be named, as NAME or NAME/VERSION; there is {there}.")
+            raise BundleNotFound(str(root), f"there are several: {there}. Set SIGHTLINE_MODEL to NAME or NAME/VERSION.")
         model = next(iter(models))
     name, _, version = model.partition("/")
     versions = models.get(name, [])
@@ -208,7 +208,9 @@ def _regular_files(path: Path) -> list[str]:
 def _read_manifest(path: Path, present: list[str]) -> tuple[Manifest, str]:
     for name in (MANIFEST_FILE, CHECKSUM_FILE):
         if name not in present:
-            raise MissingFile(name, f"it is missing in {path}; this folder is no bundle, or an incomplete copy of one.")
+            raise MissingFile(
+                name, f"it is missing in {path}; this folder is not a bundle, or an incomplete copy of one."
+            )
     text = _read(path / MANIFEST_FILE, _MAX_MANIFEST_BYTES)
     if len(text) > _MAX_MANIFEST_BYTES:
         raise ManifestInvalid(MANIFEST_FILE, f"it has more than {_MAX_MANIFEST_BYTES} bytes.")

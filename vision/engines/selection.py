@@ -65,7 +65,7 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
     has_openvino = OPENVINO_FILE in bundle.manifest.files
     if name == "openvino" and not has_openvino:
         raise EngineUnavailable(
-            f"{bundle.path} brings no {OPENVINO_FILE}; train it again, or use SIGHTLINE_ENGINE=torch."
+            f"{bundle.path} does not contain {OPENVINO_FILE}. Train it again, or set SIGHTLINE_ENGINE=torch."
         )
     if name != "openvino" and _cuda_works():
         from vision.engines.cuda_engine import PRECISIONS, CudaEngine
@@ -82,7 +82,8 @@ def _candidates(bundle: Bundle, name: EngineName, threads: int, streams: int) ->
     else:
         if not has_torch():
             raise EngineUnavailable(
-                f"{bundle.path} is to be served by torch, which is not installed here; take an image that holds it."
+                f"{bundle.path} can only be served with torch, and torch is not installed here. "
+                "Install it with pip install '.[gpu]', or use a container image that contains it."
             )
         from vision.engines.torch_engine import TorchEngine
 

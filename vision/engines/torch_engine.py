@@ -63,7 +63,7 @@ def load_model(bundle: Bundle) -> Classifier:
     try:
         tensors = load(bundle.files[WEIGHTS_FILE])
     except SafetensorError as error:
-        raise TensorMismatch(WEIGHTS_FILE, f"it is no safetensors file: {error}") from error
+        raise TensorMismatch(WEIGHTS_FILE, f"it is not a safetensors file: {error}") from error
     _check_tensors(model.state_dict(), tensors)
     model.load_state_dict(tensors)
     return model.eval()
