@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-$(UV):
+$(UV): deploy/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || { \
 		echo "$(PYTHON) is Python $$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none); 3.11 to 3.14 is needed."; \
 		echo "Install one of them and name it, e.g. PYTHON=python3.14 make serve."; exit 2; }
@@ -26,6 +26,7 @@ $(UV):
 		echo "On Debian and Ubuntu: sudo apt install python3-venv. Then run the same command again."; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement deploy/uv.lock
+	@touch $@
 
 $(SERVICE): deploy/requirements.lock pyproject.toml | $(UV)
 	@echo "Installing what the service needs into $(VENV)…"
@@ -34,6 +35,7 @@ $(SERVICE): deploy/requirements.lock pyproject.toml | $(UV)
 
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	@echo "Installing everything that requirements.lock lists into $(VENV)…"
+	@rm -f $(SERVICE)
 	@$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(SERVICE) $@

@@ -119,8 +119,8 @@ def settings() -> str:
         "",
         "Environment variables, for `sightline serve`, `make serve` and compose's `.env`. In `deploy/serve.yaml` they "
         "are the `args`, in lower case and without the prefix; Ray's `http_options` set host and port there. `make "
-        "serve` takes HOST and PORT instead, and compose sets host, ports and models folder itself. A value that is out "
-        "of range, or an unknown variable that begins with `SIGHTLINE_`, stops the start with a message that names it.",
+        "serve` takes HOST and PORT instead, and compose sets host, ports and models folder itself. A value out of "
+        "range, or an unknown variable that begins with `SIGHTLINE_`, stops the start with a message that names it.",
         "",
         *_table(Settings, list(Settings.model_fields), lambda name: f"{PREFIX}{name.upper()}"),
         "",

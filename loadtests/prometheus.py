@@ -34,7 +34,7 @@ def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
     shipped["global"] = {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL}
     shipped["rule_files"] = [str(_SHIPPED / "rules" / "*.yml")]
     shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{metrics_port}"]
-    del shipped["alerting"]
+    del shipped["alerting"], shipped["scrape_configs"][0]["dns_sd_configs"]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
     options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     with (folder / "prometheus.log").open("wb") as log:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     max_batch_size: Annotated[int, Field(ge=0, le=1024)] = 0
     """Largest batch in images, rounded down to a power of two. 0: the engine's best, 4 on a CPU, 64 on a GPU."""
     cache_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Answers that a replica caches, by the image's bytes. Each takes 300 bytes plus 8 per category. 0: no cache."""
+    """Answers that a replica caches, by the image's bytes. Each takes 600 bytes plus 8 per category. 0: no cache."""
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Requests that a replica answers at a time. More are refused with 503 and Retry-After."""
     max_held_bytes: Annotated[int, Field(ge=2**20, le=2**38)] = 512 * 2**20

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# Packages of the extra `training`; those that come only with it, or with `gpu` as well.
+_NEEDED = ("torch", "sklearn")
+
+
 class NotInstalled(SightlineError):
     """The packages that training needs are not installed."""
 
@@ -110,19 +114,14 @@ def _command(name: str, words: str, run: Callable[[argparse.Namespace, "Console"
     """A command whose options are the function of its name in `training.options`, imported when it runs."""
 
     def add_options(parser: argparse.ArgumentParser) -> None:
-        if importlib.util.find_spec("torch") is not None:
-            getattr(importlib.import_module("training.options"), name)(parser)
-        else:  # `run` refuses; until then any arguments will do
-            parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-
-    def run_it(parsed: argparse.Namespace) -> int | None:
-        if importlib.util.find_spec("torch") is None:
+        missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
+        if missing:
             raise NotInstalled(
-                f"{name} needs the training packages: `make install`, or pip install 'sightline[training]'."
+                f"{name} needs {', '.join(missing)}. Run `make install`, or pip install '.[training]' in the clone."
             )
-        return run(parsed, _console())
+        getattr(importlib.import_module("training.options"), name)(parser)
 
-    return Command(name, words, add_options, run_it)
+    return Command(name, words, add_options, lambda parsed: run(parsed, _console()))
 
 
 def _console() -> Any:

@@ -58,8 +58,8 @@ def run_command(prog: str, commands: Sequence[Command], arguments: Sequence[str]
         The exit status: the command's own; 2 after a refusal, which is printed without a traceback; 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = build_parser(prog, commands, given).parse_args(given)
     try:
+        parsed = build_parser(prog, commands, given).parse_args(given)
         return int(parsed.run(parsed) or 0)
     except SightlineError as error:
         print(f"{error.code}: {error}", file=sys.stderr)

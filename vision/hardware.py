@@ -20,12 +20,17 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def count_gpus(devices: Path = Path("/dev")) -> int:
-    """NVIDIA GPUs this process may use through torch; 0 if torch is not installed.
+    """NVIDIA GPUs this process may use through torch; 0 if torch is not installed."""
+    return gpu_devices(devices) if has_torch() else 0
+
+
+def gpu_devices(devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs that this process can see.
 
     It counts device files. Asking torch would cost the seconds that importing it takes. A container on a machine with
     GPUs sees the driver's /proc, but only the device files that it was given.
     """
-    return sum(_GPU.fullmatch(device.name) is not None for device in devices.iterdir()) if has_torch() else 0
+    return sum(_GPU.fullmatch(device.name) is not None for device in devices.iterdir())
 
 
 def has_torch() -> bool:

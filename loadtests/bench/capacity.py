@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         "--requests",
         type=int,
         default=10_500,
-        help="requests of a confirmation (default: 10,500, which gives p99 to 0.25 % at 99 % confidence)",
+        help="requests of a confirmation (default: 10,500, which gives p99 to 0.25 %% at 99 %% confidence)",
     )
     parser.add_argument(
         "--trial-s", type=float, default=15.0, help="seconds of each search step and of each point in the plot"

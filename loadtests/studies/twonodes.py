@@ -118,6 +118,13 @@ def main() -> None:
     console.print(json.dumps(report))
 
 
+def serve_config(models: Path) -> dict[str, Any]:
+    """The shipped Serve configuration for a models folder, with a replica on each of two nodes."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    config["applications"][0]["args"] |= {"models_dir": str(models.absolute()), "num_replicas": 2, "max_replicas": 0}
+    return config
+
+
 @contextlib.contextmanager
 def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
     """Runs two nodes that serve while the block runs."""
@@ -145,10 +152,8 @@ def _cluster(models: Path, console: Console) -> Iterator[list[Node]]:
         for node, arguments in zip(nodes, ways, strict=True):
             node.start(environment, *arguments)
             time.sleep(8)  # a worker that starts too early gives up
-        config = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
-        config["applications"][0]["args"] |= {"models_dir": str(models.absolute()), "replicas": 2, "max_replicas": 0}
         file = Path(name) / "serve.yaml"
-        file.write_text(yaml.safe_dump(config))
+        file.write_text(yaml.safe_dump(serve_config(models)))
         command = [
             "ip",
             "netns",

@@ -9,13 +9,13 @@ def last_start_s() -> float | None:
     """Seconds of the last start; None if it is not known."""
     try:
         return float(_file().read_text()[:20])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: this user has no home folder
         return None
 
 
 def remember_start_s(seconds: float) -> None:
     """Keeps the seconds of a start; does nothing if the cache folder cannot be written to."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         _file().write_text(f"{seconds:.1f}\n")
 

@@ -1,6 +1,5 @@
 """TCP ports of this machine: which are free, and whether the service may listen on the ones it was given."""
 
-import contextlib
 import random
 import socket
 
@@ -9,6 +8,7 @@ from vision.errors import SightlineError
 # Below the range from which the system takes ports for outgoing connections: one of those may be taken in the seconds
 # until HAProxy binds it. And below 30000, where Ray's replicas begin to listen.
 _PORTS = range(20_000, 30_000)
+EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - only to find out whether a port is taken
 
 
 class PortTaken(SightlineError):
@@ -29,15 +29,15 @@ def free_ports(count: int, room: int = 1) -> list[int]:
     for port in random.sample(first, len(first)):
         if len(found) == count:
             break
-        if all(_is_free("", port + offset) for offset in range(room)):
+        if all(can_listen(port + offset) for offset in range(room)):
             found.append(port)
     return found
 
 
-def can_listen(host: str, port: int) -> bool:
-    """Whether this process could listen on the port now."""
+def can_listen(port: int) -> bool:
+    """Whether this process could listen on the port of every interface now."""
     try:
-        check_port(host, port, "")
+        check_port(EVERY_INTERFACE, port, "")
     except PortTaken:
         return False
     return True
@@ -63,10 +63,3 @@ def check_port(host: str, port: int, remedy: str) -> None:
         except OSError as error:
             reason = f"The service cannot listen on port {port} of {host} ({error.strerror})."
             raise PortTaken(f"{reason} Stop the program that uses it, or {remedy}.") from error
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.bind((host, port))
-        return True
-    return False

@@ -19,11 +19,12 @@ from rich.console import Console
 
 from service.local.environment import run_environment
 from service.local.estimate import last_start_s, remember_start_s
-from service.local.ports import can_listen, check_port, free_ports
+from service.local.ports import EVERY_INTERFACE, can_listen, check_port, free_ports
 from service.local.processes import RunMark, begin_run, die_with_parent, end_orphans, end_run, own_terminal_group
 from service.settings import PREFIX, Settings
-from vision.bundle.store import find_bundle, list_models, load_bundle
+from vision.bundle.store import find_bundle, load_bundle
 from vision.errors import SightlineError
+from vision.hardware import gpu_devices, has_torch
 
 DEMO = Path(__file__).parents[1] / "demo"
 """The models folder that is served if there is no other: one small model, which reads handwritten digits."""
@@ -72,23 +73,38 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
 
 
 def _resolved(settings: Settings, console: Console) -> Settings:
-    """The settings with absolute paths, the demo if there is no model, and the port of the metrics."""
+    """The settings with absolute paths, the demo if there is no model, and the metrics port; says what it chose."""
     models_dir = settings.models_dir
-    if settings.model is None and not list_models(models_dir):
+    if settings.model is None and _holds_nothing(models_dir, given="models_dir" in settings.model_fields_set):
         console.print(f"There is no model in {models_dir}: serving the demo, which reads handwritten digits.")
         models_dir = DEMO
+    if settings.engine == "auto" and gpu_devices() and not has_torch():
+        console.print(
+            "This machine has a GPU, but torch is not installed, so the service runs on the CPU. "
+            "`make install` or pip install '.[gpu]' adds it."
+        )
     return settings.model_copy(
         update={"models_dir": models_dir.absolute(), "metrics_port": _metrics_port(settings, console)}
     )
 
 
+def _holds_nothing(models_dir: Path, given: bool) -> bool:
+    """Whether a models folder is empty, or the default one is missing. A wrong path or layout is refused instead."""
+    if not models_dir.is_dir():
+        return not given
+    return all(entry.name.startswith(".") for entry in models_dir.iterdir())
+
+
 def _metrics_port(settings: Settings, console: Console) -> int:
-    """The port of the setting; a free one if that is 0, or if nobody chose it and it is taken."""
+    """The port of the setting; a free one if that is 0, or if nobody chose it and it is taken.
+
+    Ray listens on every interface there.
+    """
     port = settings.metrics_port
     if port and "metrics_port" in settings.model_fields_set:
-        check_port("127.0.0.1", port, f"set {PREFIX}METRICS_PORT to another port, or to 0 for a free one")
+        check_port(EVERY_INTERFACE, port, f"set {PREFIX}METRICS_PORT to another port, or to 0 for a free one")
         return port
-    if port and can_listen("127.0.0.1", port):
+    if port and can_listen(port):
         return port
     (free,) = free_ports(1)
     if port:

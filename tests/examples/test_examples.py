@@ -134,7 +134,11 @@ def test_a_callback_of_ones_own(labelled: Path, tmp_path: Path) -> None:
     assert len(history) == 2  # the header and one epoch
 
 
-def test_callbacks_of_ones_own_are_refused_with_several_workers(labelled: Path, tmp_path: Path) -> None:
+def test_callbacks_of_ones_own_are_refused_with_several_workers_or_the_same_name(
+    labelled: Path, tmp_path: Path
+) -> None:
     config, console = load_config(None, {"arch": "lenet5"}), Console(quiet=True)
+    with pytest.raises(ConfigError, match=r"same class name: .*'Callback', 'Callback'"):
+        train_bundle(labelled, tmp_path / "models" / "photos", config, console, callbacks=[Callback(), Callback()])
     with pytest.raises(ConfigError, match="workers is 2; callbacks of your own need workers=1"):
         train_bundle(labelled, tmp_path / "models" / "photos", config, console, callbacks=[Callback()], workers=2)

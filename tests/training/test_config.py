@@ -21,7 +21,7 @@ def test_overrides_win_over_the_recipe() -> None:
         ({"finetune_ratio": 5}, "finetune_ratio"),
         ({"arch": "resnet9000"}, "mobilenet_v2"),
         ({"unfreeze_blocks": 2, "unfreeze_layers": 3}, "give one of them"),
-        ({"cache_features": True}, "features of an untrained backbone"),
+        ({"cache_features": True}, "an untrained backbone gives no useful features"),
         ({"accumulate": 8, "batch_size": 4}, "accumulate is 8"),
         ({"image_px": 4}, "image_px"),
         ({"precision": "float8"}, "precision"),
@@ -86,7 +86,7 @@ def test_preprocessing_comes_from_the_weights_and_scales_with_the_size_asked_for
 def test_a_file_that_is_no_recipe_is_refused(tmp_path) -> None:
     for text in ("[config", "[settings]\nseed = 1"):
         (tmp_path / "odd.toml").write_text(text)
-        with pytest.raises(ConfigError, match=r"odd\.toml is no recipe"):
+        with pytest.raises(ConfigError, match=r"odd\.toml is not a recipe"):
             load_config(str(tmp_path / "odd.toml"), {})
 
 

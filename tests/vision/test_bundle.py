@@ -215,8 +215,13 @@ def test_the_only_model_needs_no_name(library):
     assert find_bundle(library) == library / "flowers" / "2"
 
 
+def test_one_of_several_models_must_be_named(library):
+    with pytest.raises(BundleNotFound, match=r"there are several: digits/1, digits/9, digits/10, flowers/2\. Set"):
+        find_bundle(library, None)
+
+
 @pytest.mark.parametrize(
-    "model", [None, "letters", "digits/2", "digits/09", "digits/x", "../digits", "digits/1/golden", "empty"]
+    "model", ["letters", "digits/2", "digits/09", "digits/x", "../digits", "digits/1/golden", "empty"]
 )
 def test_what_cannot_be_found_is_refused_with_what_there_is(library, model):
     with pytest.raises(BundleNotFound, match=r"there is .*digits/1, digits/9, digits/10, flowers/2"):

@@ -102,6 +102,8 @@ def _fit(
 ) -> Trainer:
     """Trains in this process. The checkpoint is the last callback, because it holds the state of the others."""
     hooks = [*choosing_callbacks(config), *callbacks, *recording_callbacks(config, run, console)]
+    if len({type(hook).__name__ for hook in hooks}) < len(hooks):  # a checkpoint keeps their state by that name
+        raise ConfigError(f"Two callbacks have the same class name: {[type(hook).__name__ for hook in hooks]}.")
     classes = len(prepared.categories)
     return fit(config, classes, prepared.train, prepared.val, hooks, default_device(), resume=state)
 

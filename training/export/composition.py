@@ -128,10 +128,17 @@ def compose_bundle(
     return manifest, files
 
 
+def _command(argv: Sequence[str]) -> str:
+    """The command line of this process without the folder of the program: a bundle holds no path of a machine."""
+    program = Path(argv[0]).name
+    start = ["python", "-m", "training"] if program == "__main__.py" else [program]
+    return shlex.join([*start, *argv[1:]])
+
+
 def _provenance(evidence: Evidence, config: dict[str, Any]) -> Provenance:
     return Provenance(
         created_at=datetime.now(UTC),
-        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        command=_command(sys.argv),
         data=evidence.facts,
         config=config,
         code=_code_versions(),

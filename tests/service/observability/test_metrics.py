@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import re
 import time
 
@@ -208,10 +209,24 @@ def test_requests_are_counted_by_status_and_timed_where_they_are_answered(served
 
 
 @pytest.mark.parametrize(
-    "baseline", [b"", b"[]", b'{"predicted_shares": {"3": 2}}', b'{"predicted_shares": ["3"]}', b'{"images": 3}']
+    "change",
+    [
+        None,
+        [],
+        {"predicted_shares": {"3": 2}},
+        {"predicted_shares": {"3": -0.1}},
+        {"predicted_shares": ["3"]},
+        {"predicted_shares": None},
+        {"images": 0},
+        {"label_shares": {"3": 1.5}},
+        {"confidence_histogram": [2]},
+    ],
 )
-def test_a_baseline_that_is_none_is_refused_by_name(models, baseline) -> None:
+def test_a_baseline_that_is_none_is_refused_by_name_and_field(models, change) -> None:
     bundle = load_bundle(find_bundle(models))
-    broken = dataclasses.replace(bundle, files=dict(bundle.files) | {BASELINE_FILE: baseline})
-    with pytest.raises(ManifestInvalid, match=BASELINE_FILE):
+    whole = json.loads(bundle.files[BASELINE_FILE])
+    broken = whole | change if isinstance(change, dict) else change
+    broken = dataclasses.replace(bundle, files=dict(bundle.files) | {BASELINE_FILE: json.dumps(broken).encode()})
+    field = next(iter(change)) if change else ""
+    with pytest.raises(ManifestInvalid, match=f"{BASELINE_FILE}.*{field}"):
         Classifier(broken, Settings(), Metrics(CollectorRegistry()))

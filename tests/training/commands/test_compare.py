@@ -73,13 +73,11 @@ def row(arch: str, accuracy: float, latency_ms: float) -> Contender:
 def test_the_fastest_of_those_that_the_images_cannot_tell_apart_is_advised() -> None:
     slow, near, far = row("large", 0.95, 40.0), row("small", 0.93, 10.0), row("tiny", 0.80, 2.0)
     assert advice([slow, near, far]).startswith(
-        "Take small: these images cannot tell it from the most accurate one, large"
+        "Take small: its accuracy of 0.9300 lies within the interval of the most accurate one, large"
     )
     assert "4.0 times as fast" in advice([slow, near, far])
-    assert (
-        advice([slow, far])
-        == "Take large: the most accurate, and no faster one is as good within what these images can tell."
-    )
+    alone = "Take large: it is the most accurate, and no faster one is as good on these images."
+    assert advice([slow, far]) == alone
 
 
 def test_the_registry_is_listed_with_costs_and_published_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +87,7 @@ def test_the_registry_is_listed_with_costs_and_published_accuracy(capsys: pytest
     assert "138,357,544" in printed
     assert "0.8086" in printed, "ResNet-50's best weights"
     assert main(["architectures", "lenet5", "--latency"]) == 0
-    assert "ms an image" in capsys.readouterr().out
+    assert "ms per image" in capsys.readouterr().out
     assert main(["architectures", "lenet6"]) == 2
 
 

@@ -182,7 +182,7 @@ def test_the_command_line_trains_and_says_where(data: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["nowhere", "--out", "models/x"], "nowhere is no folder"),
+        (["nowhere", "--out", "models/x"], "nowhere is not a folder"),
         (["DATA"], "--out is missing"),
         (["DATA", "--out", "models/My Model"], "a-z, 0-9"),
         (["DATA", "--out", "OUT/models/x", "--arch", "vgg"], "choose one of"),

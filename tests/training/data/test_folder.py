@@ -71,9 +71,9 @@ def test_train_may_be_the_name_of_a_category(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_fewer_than_two_categories_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere is no folder"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder"):
         list_images(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"a\.png is no folder"):
+    with pytest.raises(DataError, match=r"a\.png is not a folder"):
         list_images(touch(tmp_path, "cat/a.png") / "cat" / "a.png")
     with pytest.raises(DataError, match=r"holds 1 category folders; training needs at least two"):
         list_images(tmp_path)

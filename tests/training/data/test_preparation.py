@@ -272,7 +272,7 @@ def test_a_copy_compressed_again_is_kept_and_reported_with_both_parts(folder: Pa
     for pair in (apart[0], next(pair for pair in report["near_duplicates"] if pair not in apart)):
         line = next(line for line in printed(report | {"near_duplicates": [pair]}).splitlines() if " ~ " in line)
         assert " ~ ".join(pair["paths"]) in line
-        assert (f"in {pair['parts'][0]} and {pair['parts'][1]}" in line) == (pair in apart)
+        assert (f"one is in {pair['parts'][0]}, the other in {pair['parts'][1]}" in line) == (pair in apart)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_the_printed_report_names_each_problem_and_what_was_left_out(folder: Pat
     assert "refuses" not in text
 
     refusing = printed(scan_data(folder, RULE, "refuse"))
-    assert "Training refuses this folder: mend or remove these" in refusing
+    assert "Training refuses this folder: repair or remove these" in refusing
     assert "Left out" not in refusing
 
 
@@ -468,7 +468,7 @@ def test_a_scan_says_that_leaving_out_does_not_help_with_an_empty_category(folde
     assert kinds(report["problems"]) == ["empty_category"]
     text = printed(report)
     assert "zebra/ holds no image that can be used" in text
-    assert "nothing would mend it" in text
+    assert "Left out of training: no file." in text
     assert "some of its problems remain if files are left out" in text
 
 
@@ -532,7 +532,7 @@ def test_scan_on_the_command_line_gives_0_for_a_sound_folder_1_for_problems_and_
 
     file.unlink()
     assert main(["scan", str(tmp_path / "nowhere"), "--report", str(file)]) == 2
-    assert "nowhere is no folder" in capsys.readouterr().err
+    assert "nowhere is not a folder" in capsys.readouterr().err
     assert not file.exists()
 
 

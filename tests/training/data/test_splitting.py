@@ -122,7 +122,7 @@ def test_a_group_is_drawn_by_its_name_alone() -> None:
 
 
 def test_what_is_no_expression_and_a_path_that_does_not_match_are_refused_by_name() -> None:
-    with pytest.raises(DataError, match=r"--group-by '\(' is no regular expression: missing \)"):
+    with pytest.raises(DataError, match=r"--group-by '\(' is not a regular expression: missing \)"):
         grouped("(", PATIENTS)
     with pytest.raises(DataError, match=r"--group-by 'patient' does not match well/stray\.png"):
         grouped("patient", [*PATIENTS, "well/stray.png"])

@@ -99,7 +99,7 @@ def test_without_a_network_the_file_to_fetch_and_its_place_are_named(
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(WeightsError) as refused:
         load_backbone(build_model("mobilenet_v2", 3), "mobilenet_v2", "imagenet")
-    assert "Fetch https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth" in str(refused.value)
+    assert "Download https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth" in str(refused.value)
     assert str(tmp_path / "checkpoints" / "mobilenet_v2-7ebf99e0.pth") in str(refused.value)
 
 
