@@ -3,21 +3,24 @@
 import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from service.local.ports import free_ports
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
 _INTERVAL = "2s"  # instead of 15 s, because tests take minutes, not days
+_READY_S = 30.0
 
 
 @contextlib.contextmanager
 def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
-    """Runs Prometheus while the block runs; yields its address.
+    """Runs Prometheus while the block runs; yields its address when it is ready.
 
     Args:
         metrics_port: of the service.
@@ -25,6 +28,7 @@ def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: Prometheus is not installed.
+        RuntimeError: it did not become ready; the message has the end of its log.
     """
     program = shutil.which("prometheus")
     if program is None:
@@ -42,7 +46,18 @@ def prometheus(metrics_port: int, folder: Path) -> Iterator[str]:
             [program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
         )
     try:
+        _wait_until_ready(process, f"http://127.0.0.1:{port}", folder / "prometheus.log")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + _READY_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/-/ready", timeout=_READY_S).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"Prometheus did not become ready within {_READY_S} s:\n{log.read_text()[-2000:]}")

@@ -90,9 +90,12 @@ def _resolved(settings: Settings, console: Console) -> Settings:
 
 def _holds_nothing(models_dir: Path, given: bool) -> bool:
     """Whether a models folder is empty, or the default one is missing. A wrong path or layout is refused instead."""
-    if not models_dir.is_dir():
+    try:
+        return all(entry.name.startswith(".") for entry in models_dir.iterdir())
+    except FileNotFoundError:
         return not given
-    return all(entry.name.startswith(".") for entry in models_dir.iterdir())
+    except OSError:  # `find_bundle` says why
+        return False
 
 
 def _metrics_port(settings: Settings, console: Console) -> int:

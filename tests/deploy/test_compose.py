@@ -117,7 +117,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for command in (["docker", "info"], ["docker", "compose", "version"]):
         if shutil.which("docker") is None or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip(f"{' '.join(command)} fails: there is no Docker engine here, or no compose")
-    found = Stack(tmp_path_factory.mktemp("no-models"))
+    no_models = tmp_path_factory.mktemp("no-models")
+    no_models.chmod(0o755)  # for the container's user
+    found = Stack(no_models)
     base = f"BASE_IMAGE={os.environ.get('BASE_IMAGE', 'debian:bookworm-slim')}"
     for name, packages in PACKAGES.items():
         arguments = (

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,6 +214,15 @@ def test_a_bundle_is_found_by_name_with_its_highest_version_or_the_one_asked_for
 def test_the_only_model_needs_no_name(library):
     shutil.rmtree(library / "digits")
     assert find_bundle(library) == library / "flowers" / "2"
+
+
+def test_a_folder_that_this_user_may_not_read_is_refused_with_what_to_do(library, monkeypatch):
+    def denied(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(BundleNotFound, match=r"may not read this folder; allow it, e\.g\. chmod -R a\+rX"):
+        find_bundle(library)
 
 
 def test_one_of_several_models_must_be_named(library):

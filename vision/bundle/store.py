@@ -123,10 +123,18 @@ def next_version(root: Path, name: str) -> int:
 
 
 def list_models(root: Path) -> dict[str, list[int]]:
-    """The names under a models folder, each with its versions in ascending order; models without any are left out."""
+    """The names under a models folder, each with its versions in ascending order; models without any are left out.
+
+    Raises:
+        BundleNotFound: the folder, or one in it, cannot be read.
+    """
     if not root.is_dir():
         return {}
-    found = {folder.name: list_versions(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    try:
+        found = {folder.name: list_versions(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    except PermissionError as error:
+        remedy = f"allow it, e.g. chmod -R a+rX {root}"
+        raise BundleNotFound(str(error.filename), f"user {os.getuid()} may not read this folder; {remedy}.") from error
     return {name: versions for name, versions in found.items() if versions}
 
 
