@@ -128,7 +128,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(folder, forge, change, mess
 def test_weights_that_are_no_safetensors_are_refused(folder, forge, data):
     (folder / WEIGHTS).write_bytes(data)
     forge()
-    with pytest.raises(TensorMismatch, match="no safetensors"):
+    with pytest.raises(TensorMismatch, match="not a safetensors file"):
         serve(folder, "torch")
 
 
