@@ -69,6 +69,30 @@ def encode(picture: Image.Image, file_format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def write_noise(folder: Path, count: int, size: tuple[int, int] = (32, 32), ending: str = "png") -> Path:
+    """Two categories, bright `day` and dark `night`, of count images each, size (width, height) in px."""
+    generator = np.random.default_rng(0)
+    for category, shade in (("day", 150), ("night", 90)):
+        (folder / category).mkdir(parents=True)
+        for index in range(count):
+            pixels = generator.normal(shade, 40, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / category / f"{index}.{ending}")
+    return folder
+
+
+def write_backbone(file: Path) -> Path:
+    """A simple_resnet with random weights, as a pretrained backbone."""
+    import torch
+    from safetensors.torch import save_file
+
+    from vision.architectures.registry import build_model
+
+    torch.manual_seed(5)
+    state = build_model("simple_resnet", 2).backbone.state_dict()
+    save_file({f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, file)
+    return file
+
+
 @pytest.fixture(scope="session")
 def digit() -> Callable[..., Image.Image]:
     """Draws a digit; see draw_digit."""

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 from service.__main__ import COMMANDS as SERVICE_COMMANDS
 from service.errors import PROBLEMS
 from service.local.ports import free_ports
 from service.observability.metrics import METRICS
 from service.settings import Settings
+from tests.conftest import write_noise
 from training.__main__ import COMMANDS as TRAINING_COMMANDS
 from vision.command_line import build_parser
 
@@ -178,13 +177,7 @@ def test_ctrl_c_in_a_terminal_ends_make_serve_with_status_0(checkout: Path) -> N
 def test_the_training_commands_make_a_model_of_a_folder_and_serve_it(checkout: Path) -> None:
     (block,) = (text for kind, text in BLOCKS if kind == "train")
     train, serve = block.splitlines()
-    generator = np.random.default_rng(0)
-    for category, shade in (("day", 200), ("night", 40)):
-        folder = checkout / "photos" / category
-        folder.mkdir(parents=True)
-        for index in range(60):
-            pixels = generator.normal(shade, 20, (48, 64, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{index}.jpg")
+    write_noise(checkout / "photos", 60, (64, 48), "jpg")
     printed = subprocess.run(
         ["sh", "-ec", train], cwd=checkout, check=True, capture_output=True, text=True, timeout=300
     ).stdout

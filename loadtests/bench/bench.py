@@ -49,7 +49,7 @@ def main() -> None:
         install(peer, console)
     corpus = photos(parsed.photos)
     console.print(
-        f"{len(corpus)} photos, {sum(map(len, corpus.values())) / len(corpus) / 1024:.0f} KiB each in the mean"
+        f"{len(corpus)} photos, {sum(map(len, corpus.values())) / len(corpus) / 1024:.0f} KiB each on average"
     )
     report: dict[str, Any] = {
         "machine": machine(),

@@ -19,19 +19,17 @@ from typing import Any
 
 import aiohttp
 import httpx
-import matplotlib
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from loadtests import bodies
+from loadtests.bench.capacity_report import CLIENTS, facts, plot, table
 from loadtests.bench.machine import RESULTS, commit, machine
 from loadtests.bench.openloop import Measured, measure
 from loadtests.bench.sightline import running
 
-_CLIENTS = 64
 _CONFIRMATIONS = 3
 _STEP_DOWN = 0.95
-_COLUMNS = ("offered", "answered", "p50_ms", "p99_ms", "failed", "mean_batch_size")
 _WIDTH = 0.04  # the search ends when high and low differ by less
 _SWEEP = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3)  # of the capacity
 _LATE = 0.2  # of the bound: a client that sends later than this measures itself
@@ -112,7 +110,7 @@ def _model(address: str) -> str:
 
 def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, console: Console) -> dict[str, Any]:
     throughput = _closed_loop(service.classify, photos, parsed.trial_s)
-    console.print(f"closed loop, {_CLIENTS} clients: {throughput:.0f} requests/s")
+    console.print(f"closed loop, {CLIENTS} clients: {throughput:.0f} requests/s")
     seeds = iter(range(parsed.seed, parsed.seed + 10_000))
 
     def tried(rate: float, count: int) -> Measured:
@@ -137,7 +135,7 @@ def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, c
         found = tried(share * capacity, max(200, int(share * capacity * parsed.trial_s)))
         after = _batches(service)
         images, batches = after[0] - before[0], after[1] - before[1]
-        sweep.append(_facts(found) | {"mean_batch_size": round(images / batches, 3) if batches else None})
+        sweep.append(facts(found) | {"mean_batch_size": round(images / batches, 3) if batches else None})
     return {
         "machine": machine(),
         "commit": commit(),
@@ -147,7 +145,7 @@ def _report(service: Service, photos: list[bytes], parsed: argparse.Namespace, c
         "p99_bound_ms": parsed.p99_ms,
         "closed_loop_throughput": round(throughput, 1),
         "open_loop_capacity": round(capacity, 1),
-        "confirmations": [_facts(found) for found in confirmations],
+        "confirmations": [facts(found) for found in confirmations],
         "sweep": sweep,
     }
 
@@ -197,18 +195,6 @@ def _sustained(found: Measured, p99_ms: float) -> bool:
     return found.failed == 0 and found.percentile(99) <= p99_ms
 
 
-def _facts(found: Measured) -> dict[str, Any]:
-    return {
-        "offered": round(found.offered, 1),
-        "answered": round(found.answered, 1),
-        "requests": len(found.milliseconds) + found.failed,
-        "failed": found.failed,
-        "p50_ms": round(found.percentile(50), 1),
-        "p99_ms": round(found.percentile(99), 1),
-        "client_late_ms": round(found.late_ms, 1),
-    }
-
-
 def _closed_loop(url: str, photos: list[bytes], seconds: float) -> float:
     """Answers per second of 64 clients that each wait for their answer."""
 
@@ -224,9 +210,9 @@ def _closed_loop(url: str, photos: list[bytes], seconds: float) -> float:
                     async with session.post(url, data=photos[index % len(photos)]) as answer:
                         answer.raise_for_status()
                         await answer.read()
-                    done, index = done + 1, index + _CLIENTS
+                    done, index = done + 1, index + CLIENTS
 
-            await asyncio.gather(*(client(index) for index in range(_CLIENTS)))
+            await asyncio.gather(*(client(index) for index in range(CLIENTS)))
             return done / (time.monotonic() - started)
 
     return asyncio.run(run())
@@ -246,55 +232,6 @@ def _batches(service: Service) -> tuple[float, float]:
             return found
         last = found
         time.sleep(10)
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    sure = report["confirmations"]
-    lines = [
-        f"{report['machine']}; commit {report['commit']}; {report['model']}; seed {report['seed']}; "
-        f"`{report['command']}`.",
-        "",
-        f"- open-loop capacity, p99 within {report['p99_bound_ms']:g} ms: "
-        f"**{report['open_loop_capacity']} requests/s**, "
-        f"confirmed {len(sure)} times with {sure[0]['requests']} requests: "
-        f"p99 {', '.join(str(one['p99_ms']) for one in sure)} ms",
-        f"- closed-loop throughput, {_CLIENTS} clients: **{report['closed_loop_throughput']} requests/s**",
-        "",
-        "| offered/s | answered/s | p50 ms | p99 ms | failed | images a batch |",
-        "|---|---|---|---|---|---|",
-        *("| " + " | ".join(str(one[name]) for name in _COLUMNS) + " |" for one in report["sweep"]),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def plot(report: dict[str, Any], file: Path) -> None:
-    """Throughput, latency and batch size against the offered load, as PNG."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    offered = [one["offered"] for one in report["sweep"]]
-    figure, (rates, latency, batches) = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    rates.plot(offered, [one["answered"] for one in report["sweep"]], marker="o")
-    rates.plot(offered, offered, linestyle=":", color="gray", label="all that is offered")
-    rates.set_title("answered, requests/s")
-    rates.legend()
-    for percentile in ("p50_ms", "p99_ms"):
-        latency.plot(
-            offered, [one[percentile] for one in report["sweep"]], marker="o", label=percentile.removesuffix("_ms")
-        )
-    latency.axhline(report["p99_bound_ms"], linestyle=":", color="gray", label="bound of p99")
-    latency.set_yscale("log")
-    latency.set_title("from due to answered, ms")
-    latency.legend()
-    batches.plot(offered, [one["mean_batch_size"] or float("nan") for one in report["sweep"]], marker="o")
-    batches.set_ylim(bottom=0)
-    batches.set_title("images a batch, mean")
-    for axes in (rates, latency, batches):
-        axes.axvline(report["open_loop_capacity"], color="tab:green", alpha=0.4)
-        axes.set_xlabel("offered, requests/s")
-    figure.savefig(file, dpi=110)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from vision.engines.servable import Normalisation
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.studies.training", description=__doc__)
-    parser.add_argument("data", type=Path, metavar="DATA", help="one folder of images a category")
+    parser.add_argument("data", type=Path, metavar="DATA", help="one folder of images for each category")
     parser.add_argument(
         "--weights", required=True, metavar="FILE", help="a safetensors file with a pretrained MobileNetV2"
     )

@@ -51,7 +51,7 @@ class Classifier:
         )
         self._proved = False
         self._observer = Observer(metrics, bundle)
-        self._observer.describe(bundle, self._engine, lambda: self._batcher.waiting, self._is_ready)
+        self._observer.describe(self._engine, lambda: self._batcher.waiting, self._is_ready)
 
     @property
     def engine(self) -> str:

@@ -90,17 +90,21 @@ class Observer:
 
     def __init__(self, metrics: Metrics, bundle: Bundle) -> None:
         self._metrics = metrics
+        self._bundle = bundle
         self._named = frozenset(bundle.manifest.categories[:MAX_LABELS])
 
-    def describe(
-        self, bundle: Bundle, engine: ServingEngine, waiting: Callable[[], float], ready: Callable[[], bool]
-    ) -> None:
+    def describe(self, engine: ServingEngine, waiting: Callable[[], float], ready: Callable[[], bool]) -> None:
         """Sets the gauges that never change, and registers those that are computed when metrics are read.
+
+        Args:
+            engine: what infers.
+            waiting: number of images that wait for a worker.
+            ready: whether requests can be answered.
 
         Raises:
             ManifestInvalid: the bundle's baseline.json is not a baseline.
         """
-        model = bundle.id
+        model = self._bundle.id
         labels = {"model": model.name, "version": str(model.version), "digest": model.digest}
         self._metrics.set(MODEL_INFO, 1, **labels, engine=engine.description)
         self._metrics.watch(READY, lambda: float(ready()))
@@ -108,7 +112,7 @@ class Observer:
         self._metrics.watch(MEMORY, lambda: psutil.Process().memory_info().rss, kind="resident")
         for kind in engine.device_memory():
             self._metrics.watch(MEMORY, lambda kind=kind: engine.device_memory()[kind], kind=kind)  # type: ignore[misc]
-        baseline = Baseline.read(bundle.files)
+        baseline = Baseline.read(self._bundle.files)
         shares: Counter[str] = Counter()
         for label, share in (baseline.predicted_shares if baseline else {}).items():
             shares[self._label(label)] += share  # type: ignore[assignment]  # a Counter holds floats as well

@@ -10,12 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
-from tests.conftest import Service
+from tests.conftest import Service, write_noise
 from training.commands.train import train_bundle
 from training.config import ConfigError, load_config
 from training.loop.callbacks import Callback
@@ -112,13 +110,7 @@ def test_javascript(service: Service, folder: Path) -> None:
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     """Two categories of 40 images that differ in brightness."""
-    generator = np.random.default_rng(0)
-    for category, shade in (("day", 200), ("night", 40)):
-        (tmp_path / "labelled" / category).mkdir(parents=True)
-        for index in range(40):
-            pixels = generator.normal(shade, 20, (32, 32, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "labelled" / category / f"{index}.png")
-    return tmp_path / "labelled"
+    return write_noise(tmp_path / "labelled", 40)
 
 
 @pytest.mark.slow

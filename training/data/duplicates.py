@@ -12,8 +12,8 @@ from PIL import Image
 from vision.image import Pixels
 
 # Two images are near-duplicates if at most this many of the 64 bits of their difference hashes differ, and their 16×16
-# px thumbnails differ by at most this many of 255 steps in the mean. Looser bounds began to pair different photos of
-# similar flowers, among 2,934 photos of five kinds.
+# px thumbnails differ by at most this many of 255 steps on average. With larger bounds, different photos of similar
+# flowers were taken for duplicates, among 2,934 photos of five kinds.
 HASH_BITS_APART = 3
 THUMBNAIL_STEPS_APART = 8.0
 # The difference hash of an image with less contrast (standard deviation, 0 to 255) is noise.

@@ -269,7 +269,7 @@ class Trainer:
         labels, val_labels = (self._to_device(part.labels) for part in (self.train, self.val))
         torch.manual_seed(self.config.seed)
         weights = self.class_weights
-        if self.config.balance == "sampler":  # which equals drawing, in the mean
+        if self.config.balance == "sampler":  # weights have the same effect on average as drawing
             weights = torch.from_numpy(class_weights(self.train.labels, self.num_classes)).to(self.device)
 
         def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

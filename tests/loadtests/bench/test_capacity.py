@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from aiohttp import web
 
-from loadtests.bench.capacity import plot, search, table
+from loadtests.bench.capacity import search
+from loadtests.bench.capacity_report import plot, table
 from loadtests.bench.openloop import Measured, arrivals, measure
 
 

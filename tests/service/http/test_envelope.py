@@ -8,6 +8,15 @@ from starlette.types import Message
 from service.http.api import create_api
 from service.settings import Settings
 
+POST = {
+    "type": "http",
+    "method": "POST",
+    "path": "/classify",
+    "raw_path": b"/classify",
+    "query_string": b"",
+    "headers": [],
+}
+
 
 def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, logged: Callable) -> None:
     async def leaves() -> None:
@@ -22,15 +31,7 @@ def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, lo
             raise AssertionError(f"nobody is there to get {message}")
 
         api = create_api(served.classifier, Settings(), served.metrics)
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/classify",
-            "raw_path": b"/classify",
-            "query_string": b"",
-            "headers": [],
-        }
-        await api(scope, receive, send)
+        await api(dict(POST), receive, send)
 
     (line,) = logged(lambda: served.run(lambda client: leaves()))
     assert (line["status"], line["code"]) == (499, None)
@@ -68,15 +69,7 @@ def test_what_waits_is_cancelled_when_its_client_leaves(
             raise AssertionError(f"nobody is there to get {message}")
 
         api = create_api(Waiting(), Settings(), served.metrics)
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/classify",
-            "raw_path": b"/classify",
-            "query_string": b"",
-            "headers": [],
-        }
-        await asyncio.wait_for(api(scope, receive, send), timeout=5)
+        await asyncio.wait_for(api(dict(POST), receive, send), timeout=5)
         await asyncio.wait_for(cancelled.wait(), timeout=5)
 
     (line,) = logged(lambda: served.run(lambda client: leaves()))

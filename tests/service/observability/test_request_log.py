@@ -1,4 +1,4 @@
-"""One JSON line a request, to a file or a named pipe; a slow reader costs lines, never time."""
+"""One JSON line per request, to a file or a named pipe; a slow reader costs lines, never time."""
 
 import fcntl
 import json

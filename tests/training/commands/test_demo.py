@@ -46,7 +46,7 @@ def test_the_shipped_backbone_is_small_and_says_how_it_was_made() -> None:
 
 @pytest.mark.slow
 def test_the_demo_reaches_what_the_readme_promises(tmp_path: Path) -> None:
-    """At least 0.98 with all labels; with 10 labels a class 2 points better than from scratch, mean of 5 seeds."""
+    """At least 0.98 with all labels; with 10 labels per class 2 points better than from scratch, mean of 5 seeds."""
     command = [sys.executable, "-m", "training", "demo", "--out", str(tmp_path / "models" / "digits")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout
     rows = {

@@ -1,31 +1,17 @@
 """What one look into every file finds, through the decoder that serves."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.data.conftest import Encoder, orientation_tag, picture
 from training.data.folder import list_images
 from training.data.images import TRAINING_LIMITS
 from training.data.scan import FileRecord, examine
 from vision.image import decode
-
-Encoder = Callable[..., bytes]
-
-
-def picture(seed: int, width: int = 96, height: int = 96) -> Image.Image:
-    """Smooth patches of colour, others for each seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def orientation_tag(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif.tobytes()
 
 
 def examined(root: Path, files: dict[str, bytes]) -> dict[str, FileRecord]:
@@ -37,7 +23,7 @@ def examined(root: Path, files: dict[str, bytes]) -> dict[str, FileRecord]:
 
 
 def test_what_cannot_be_decoded_gets_the_decoders_code_and_nothing_else(tmp_path: Path, encoded: Encoder) -> None:
-    whole = encoded(picture(0), "PNG")
+    whole = encoded(picture(0, 96, 96), "PNG")
     files = {
         "cat/text.jpg": b"a letter",
         "cat/cut.png": whole[: len(whole) // 2],
@@ -100,7 +86,8 @@ def test_a_phone_photo_is_measured_upright(tmp_path: Path, encoded: Encoder) -> 
 
 def test_records_come_in_the_order_of_the_files(tmp_path: Path, encoded: Encoder) -> None:
     records = examined(
-        tmp_path, {f"{category}/{seed}.png": encoded(picture(seed), "PNG") for category in "ba" for seed in range(15)}
+        tmp_path,
+        {f"{category}/{seed}.png": encoded(picture(seed, 96, 96), "PNG") for category in "ba" for seed in range(15)},
     )
     assert [record.file for record in records.values()] == list(list_images(tmp_path).files)
 
@@ -108,7 +95,8 @@ def test_records_come_in_the_order_of_the_files(tmp_path: Path, encoded: Encoder
 def test_each_decoded_image_is_handed_on_once_under_its_own_index(tmp_path: Path, encoded: Encoder) -> None:
     examined(
         tmp_path,
-        {f"cat/{seed:02}.png": encoded(picture(seed), "PNG") for seed in range(12)} | {"cat/05.png": b"a letter"},
+        {f"cat/{seed:02}.png": encoded(picture(seed, 96, 96), "PNG") for seed in range(12)}
+        | {"cat/05.png": b"a letter"},
     )
     listing = list_images(tmp_path)
     seen: list[int] = []
@@ -125,7 +113,8 @@ def test_each_decoded_image_is_handed_on_once_under_its_own_index(tmp_path: Path
 
 def test_progress_is_told_of_every_file_and_their_number(tmp_path: Path, encoded: Encoder) -> None:
     examined(
-        tmp_path, {f"cat/{seed}.png": encoded(picture(seed), "PNG") for seed in range(5)} | {"cat/x.png": b"a letter"}
+        tmp_path,
+        {f"cat/{seed}.png": encoded(picture(seed, 96, 96), "PNG") for seed in range(5)} | {"cat/x.png": b"a letter"},
     )
     told = []
 

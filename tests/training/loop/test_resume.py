@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from vision.architectures.registry import build_model
+from tests.conftest import write_backbone, write_noise
 
 SETTINGS = [
     *("--arch", "simple_resnet", "--augmentation", "photos+erasing", "--batch-size", "4", "--checkpoint-steps", "3"),
@@ -36,17 +35,9 @@ SETTINGS = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bright and dark noise, and a backbone to start from."""
-    folder, generator = tmp_path_factory.mktemp("resume"), np.random.default_rng(0)
-    for category, shade in (("day", 150), ("night", 90)):
-        (folder / "photos" / category).mkdir(parents=True)
-        for index in range(40):
-            pixels = generator.normal(shade, 40, (40, 40, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "photos" / category / f"{index}.png")
-    torch.manual_seed(5)
-    state = build_model("simple_resnet", 2).backbone.state_dict()
-    save_file(
-        {f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors"
-    )
+    folder = tmp_path_factory.mktemp("resume")
+    write_noise(folder / "photos", 40, (40, 40))
+    write_backbone(folder / "backbone.safetensors")
     return folder
 
 

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from tests.conftest import write_backbone, write_noise
 from training.loop.workers import ALONE, Workers
-from vision.architectures.registry import build_model
 
 # Nothing is drawn by a process for its own images (no augmentation, no dropout in a frozen backbone's linear head), so
 # that one and two processes see the same.
@@ -52,17 +50,9 @@ RECIPE = "[config]\narch_arguments = { dropout = 0.0 }\n"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, generator = tmp_path_factory.mktemp("workers"), np.random.default_rng(0)
-    for category, shade in (("day", 150), ("night", 90)):
-        (folder / "photos" / category).mkdir(parents=True)
-        for index in range(41):
-            pixels = generator.normal(shade, 40, (36, 36, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "photos" / category / f"{index}.png")
-    torch.manual_seed(5)
-    state = build_model("simple_resnet", 2).backbone.state_dict()
-    save_file(
-        {f"backbone.{name}": tensor.contiguous() for name, tensor in state.items()}, folder / "backbone.safetensors"
-    )
+    folder = tmp_path_factory.mktemp("workers")
+    write_noise(folder / "photos", 41, (36, 36))
+    write_backbone(folder / "backbone.safetensors")
     (folder / "linear.toml").write_text(RECIPE)
     return folder
 
