@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from service.errors import PROBLEMS
+from service.explanation.lane import Lane
 from service.http.api import create_api
 from service.http.forms import MAX_FIELDS
 from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
@@ -170,7 +171,8 @@ def openapi() -> str:
     """The API's description, as GET /openapi.json gives it for any model with the default settings."""
     bundle = load_bundle(find_bundle(ROOT / "service" / "demo", None))
     metrics = Metrics(CollectorRegistry())
-    api = create_api(Classifier(bundle, Settings(), metrics), Settings(), metrics)
+    classifier = Classifier(bundle, Settings(), metrics)
+    api = create_api(classifier, Lane(bundle, classifier.engine, Settings(), metrics), Settings(), metrics)
     return json.dumps(api.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

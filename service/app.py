@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from ray import serve
 
+from service.explanation.lane import Lane
 from service.http.api import create_api
 from service.model.classifier import Classifier
 from service.observability.metrics import Metrics
@@ -68,16 +69,20 @@ class ImageClassifier:
             load_bundle(find_bundle(settings.models_dir, settings.model)), settings, self._metrics
         )
         await self._classifier.start()
+        bundle, engine = self._classifier.bundle, self._classifier.engine
+        self._lane = Lane(bundle, engine, settings, self._metrics)
 
     def __del__(self) -> None:
-        """Called by Ray when the replica stops: writes the log lines and traces that still wait."""
+        """Called by Ray when the replica stops: ends what explains, writes the log lines and traces that still wait."""
+        if hasattr(self, "_lane"):
+            self._lane.stop()
         if hasattr(self, "_log"):
             self._log.stop()
         stop_tracing()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Ray after the constructor."""
-        api = create_api(self._classifier, self._settings, self._metrics)
+        api = create_api(self._classifier, self._lane, self._settings, self._metrics)
         serve_directly(api)
         return api
 

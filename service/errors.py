@@ -5,12 +5,17 @@ The image's own errors come from `vision.errors`; these are the request's:
     RequestError
     ├── MalformedRequest     malformed_request      400  the body is not what its type says
     ├── MissingImage         missing_image          400  there is no image in it
+    ├── NotFound             not_found              404  e.g. a model that is not served here
     ├── BodyTimeout          body_timeout           408  the body did not arrive in time
     ├── BodyTooLarge         body_too_large         413  over max_body_bytes; the rest is not read
     ├── TooManyImages        too_many_images        413  over max_images_per_request
     ├── UnsupportedEncoding  unsupported_encoding   415  a compressed body
+    ├── ExplanationsOff      explanations_off       403  this server gives no explanations
     ├── InvalidParameter     invalid_parameter      422  e.g. top_k
+    ├── MethodUnavailable    method_unavailable     422  this network cannot be explained in this way
     ├── InferenceFailed      inference_failed       500  the engine failed on this image, alone
+    ├── ExplanationFailed    explanation_failed     500  the process that explains has ended
+    ├── ExplanationBusy      explanation_busy       503  the replica is answering another explanation
     ├── Overloaded           overloaded             503  at max_ongoing_requests or max_held_bytes
     ├── NotReady             not_ready              503  the golden samples have not passed yet
     └── DeadlineExceeded     deadline_exceeded      504  not answered within request_timeout_s
@@ -38,6 +43,12 @@ class MissingImage(RequestError):
     code = "missing_image"
 
 
+class NotFound(RequestError):
+    """There is nothing of this name or number."""
+
+    code = "not_found"
+
+
 class BodyTimeout(RequestError):
     """The body did not arrive in time."""
 
@@ -62,16 +73,40 @@ class UnsupportedEncoding(RequestError):
     code = "unsupported_encoding"
 
 
+class ExplanationsOff(RequestError):
+    """This server gives no explanations."""
+
+    code = "explanations_off"
+
+
 class InvalidParameter(RequestError):
     """A parameter is unknown or out of range."""
 
     code = "invalid_parameter"
 
 
+class MethodUnavailable(RequestError):
+    """The network cannot be explained in this way."""
+
+    code = "method_unavailable"
+
+
 class InferenceFailed(RequestError):
     """The engine failed on this image when it was tried alone."""
 
     code = "inference_failed"
+
+
+class ExplanationFailed(RequestError):
+    """The process that explains has ended, or could not be started."""
+
+    code = "explanation_failed"
+
+
+class ExplanationBusy(RequestError):
+    """The replica is answering another explanation."""
+
+    code = "explanation_busy"
 
 
 class Overloaded(RequestError):
@@ -90,6 +125,19 @@ class DeadlineExceeded(RequestError):
     """The answer was not there in time."""
 
     code = "deadline_exceeded"
+
+
+class Refused(SightlineError):
+    """The process that explains has refused an image or a question.
+
+    Args:
+        code: of the error that it raised, a key of PROBLEMS.
+        detail: its message.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code  # type: ignore[misc]  # of the error on the other side
 
 
 @dataclass(frozen=True)
@@ -139,8 +187,25 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "method_not_allowed": ProblemKind(
         405, "This path does not take this method", "Use a method that the Allow header lists."
     ),
+    "explanations_off": ProblemKind(
+        403, "This server gives no explanations", "Ask whoever runs this server to set SIGHTLINE_EXPLAIN=on."
+    ),
+    "method_unavailable": ProblemKind(
+        422, "This network cannot be explained in this way", "Use the method or layer that the detail names."
+    ),
     "inference_failed": ProblemKind(
         500, "The model failed on this image", "Report the request_id to whoever runs this server."
+    ),
+    "explanation_failed": ProblemKind(
+        500,
+        "The explanation failed",
+        "Try again; if it fails again, report the request_id to whoever runs this server.",
+    ),
+    "explanation_busy": ProblemKind(
+        503,
+        "The server is busy with another explanation",
+        "Try again after the seconds in Retry-After.",
+        retry_after_s=1,
     ),
     "internal_error": ProblemKind(
         500, "Something went wrong in the server", "Report the request_id to whoever runs this server."

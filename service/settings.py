@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8002
     """Port of the Prometheus metrics. If the default is taken, a free port is used and printed; 0 always does so."""
 
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]{1,100}){0,10}$")] = ""
+    """Path below which a reverse proxy publishes the service and which it removes, e.g. `/vision`; for /docs only."""
+
     engine: Literal["auto", "openvino", "torch"] = "auto"
     """Engine of the network. `auto`: torch on a GPU, else OpenVINO if the bundle has its format, else torch."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
@@ -77,6 +80,11 @@ class Settings(BaseSettings):
     """Seconds from a request's last byte to its answer. After that: 504, and images that still wait are never run."""
     body_timeout_s: Annotated[float, Field(ge=0.05, le=300)] = 30.0
     """Seconds that a client may take to send the body. After that the answer is 408."""
+
+    explain: bool = True
+    """Whether the service explains: /explain, /activations and /inspect. `off`: they answer 403."""
+    explain_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 10.0
+    """Seconds for one explanation, with the start of the process that explains. After that: 504."""
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 16 * 2**20
     """Bytes of one request body. A larger one is refused with 413."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Padding = Literal["valid", "same"]
+Padding = Literal["valid", "same"] | int
+"""`valid` adds no pixels; `same` adds as few as give ⌈side ÷ stride⌉; a number adds that many on each side."""
 
 
 class NamedFilter(NamedTuple):
@@ -21,7 +22,15 @@ class NamedFilter(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One position of a kernel: its place in the output, the region it sees, the products, and their sum."""
+    """One position of a kernel.
+
+    Attributes:
+        row: of the output.
+        column: of the output.
+        region: the pixels under the kernel, in the kernel's shape; padded ones are 0.
+        products: region × kernel.
+        total: their sum, which is the output.
+    """
 
     row: int
     column: int
@@ -67,19 +76,25 @@ def output_size(side_px: int, kernel_px: int, stride: int = 1, padding: Padding 
         side_px: at least 1.
         kernel_px: at least 1.
         stride: at least 1.
-        padding: `valid` adds none; `same` adds as little as gives ⌈side ÷ stride⌉.
+        padding: see `Padding`.
 
     Raises:
-        ValueError: a number below 1, or a kernel that does not fit inside.
+        ValueError: a number below 1, a negative padding, or a kernel that does not fit inside.
     """
     for name, value in (("side_px", side_px), ("kernel_px", kernel_px), ("stride", stride)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1.")
     if padding == "same":
         return -(-side_px // stride)
-    if kernel_px > side_px:
-        raise ValueError(f"kernel_px is {kernel_px}; with padding 'valid' it must fit into the side of {side_px} px.")
-    return (side_px - kernel_px) // stride + 1
+    added_px = 0 if padding == "valid" else padding
+    if added_px < 0:
+        raise ValueError(f"padding is {added_px}; it must be at least 0.")
+    padded_px = side_px + 2 * added_px
+    if kernel_px > padded_px:
+        raise ValueError(
+            f"kernel_px is {kernel_px}; with padding {padding!r} it must fit into the side of {padded_px} px."
+        )
+    return (padded_px - kernel_px) // stride + 1
 
 
 def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
@@ -126,10 +141,26 @@ def global_average_pool(images: Array) -> Array:
 
 
 def convolution_steps(image: Array, kernel: Array, stride: int = 1, padding: Padding = "valid") -> Iterator[Step]:
-    """Every position of a (kh, kw) kernel on an (H, W) image, row by row; the totals are the output of `conv2d`."""
-    windows = _windows(image[None], kernel.shape, stride, padding, 0.0)[0]
-    for row, column in np.ndindex(windows.shape[:2]):
-        region = windows[row, column].copy()
+    """Every position of a kernel on an image, row by row; the totals are the output of `conv2d` without a bias.
+
+    Args:
+        image: (H, W), or (C, H, W) for a kernel with channels.
+        kernel: (kh, kw), or (C, kh, kw).
+        stride: at least 1.
+        padding: see `Padding`.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if image.ndim != kernel.ndim or image.ndim not in (2, 3) or image.shape[:-2] != kernel.shape[:-2]:
+        raise ValueError(
+            f"convolution_steps takes (H, W) and (kh, kw), or both with channels first; these are {image.shape} and "
+            f"{kernel.shape}."
+        )
+    planes = image.reshape((-1, *image.shape[-2:]))
+    windows = _windows(planes, kernel.shape[-2:], stride, padding, 0.0)
+    for row, column in np.ndindex(windows.shape[1:3]):
+        region = windows[:, row, column].reshape(kernel.shape)
         products = region * kernel
         yield Step(row, column, region, products, float(products.sum()))
 
@@ -137,11 +168,14 @@ def convolution_steps(image: Array, kernel: Array, stride: int = 1, padding: Pad
 def _windows(images: Array, kernel: tuple[int, ...], stride: int, padding: Padding, fill: float) -> Array:
     """(C, H, W) → (C, H', W', kh, kw)."""
     sizes = [output_size(side, px, stride, padding) for side, px in zip(images.shape[1:], kernel, strict=True)]
-    if padding == "same":
-        missing = [
-            max(0, (count - 1) * stride + px - side)
-            for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)
-        ]
+    if padding != "valid":
+        if padding == "same":
+            missing = [
+                max(0, (count - 1) * stride + px - side)
+                for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)
+            ]
+        else:
+            missing = [2 * padding, 2 * padding]
         # The odd pixel goes to the end, as in TensorFlow's SAME.
         images = np.pad(
             images.astype(np.float64),

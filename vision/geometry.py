@@ -61,6 +61,18 @@ def place(geometry: Geometry, width: int, height: int) -> Placement:
     return Placement(box, size, corner)
 
 
+def seen(geometry: Geometry, width: int, height: int) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the network's square on the upright image, in its pixels.
+
+    A square that is filled up reaches beyond the image: its left or top is negative then.
+    """
+    placement = place(geometry, width, height)
+    left, top, right, bottom = placement.box
+    across, down = (right - left) / placement.size[0], (bottom - top) / placement.size[1]
+    begin_x, begin_y = left + placement.corner[0] * across, top + placement.corner[1] * down
+    return begin_x, begin_y, begin_x + geometry.crop_px * across, begin_y + geometry.crop_px * down
+
+
 def _box(geometry: Geometry, width: int, height: int) -> tuple[int, int, int, int]:
     """Cuts off the ends of an image longer than 16:1, which a crop would discard.
 

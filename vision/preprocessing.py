@@ -5,7 +5,8 @@ service both run it here, in Pillow and NumPy. The normalisation turns uint8 int
 own graph, and `normalise` is the reference for that. Imports no torch.
 """
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,18 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+class GeometryStep(NamedTuple):
+    """What one step of the geometry gives.
+
+    Attributes:
+        name: channels, resized or squared.
+        pixels: uint8 (H, W, C).
+    """
+
+    name: Literal["channels", "resized", "squared"]
+    pixels: Pixels
 
 
 class Preprocessing(BaseModel):
@@ -134,14 +147,14 @@ class Preprocessing(BaseModel):
         Returns:
             uint8 (crop_px, crop_px, channels).
         """
-        picture = Image.fromarray(image)
-        if self.channels == 1:
-            picture = picture.convert("L")
-        placement = place(self, picture.width, picture.height)
-        if placement.box != (0, 0, *picture.size):
-            picture = picture.crop(placement.box)
-        pixels = np.asarray(self._squared(self._resize(picture, placement.size), placement.corner))
-        return np.ascontiguousarray(pixels[:, :, None] if self.channels == 1 else pixels)
+        for _, picture in self._steps(image):
+            last = picture
+        return self._pixels(last)
+
+    def steps(self, image: Pixels) -> Iterator[GeometryStep]:
+        """The same geometry step by step; the last step is what `apply` returns."""
+        for name, picture in self._steps(image):
+            yield GeometryStep(name, self._pixels(picture))
 
     def normalise(self, images: Pixels) -> npt.NDArray[np.float32]:
         """The normalisation, by reference: (N, H, W, C) uint8 → (N, C, H, W) float32."""
@@ -152,18 +165,45 @@ class Preprocessing(BaseModel):
 
     def describe(self) -> str:
         """The preprocessing as an English sentence."""
+        does = self.describe_steps()
+        return f"It {does['channels']}, {does['resized']} and {does['squared']}, {does['normalised']}."
+
+    def describe_steps(self) -> dict[str, str]:
+        """What each step does, as a part of a sentence: channels, resized, squared, normalised."""
         how = f"{self.interpolation} interpolation {'with' if self.antialias else 'without'} antialiasing"
         square = f"{self.crop_px}×{self.crop_px} px"
-        what = {
-            "crop": f"scales the short side to {self.resize_px} px ({how}) and cuts out the central {square}",
-            "pad": f"scales the long side to {self.resize_px} px ({how}) and fills up to {square} with {self.fill}",
-            "squash": f"scales both sides to {self.resize_px} px whatever the aspect ({how}) "
-            f"and cuts out the central {square}",
-        }[self.policy]
-        colour = "reduces the image to one gray channel" if self.channels == 1 else "keeps the three RGB channels"
         numbers = [", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
-        values = f"multiplies the values by {self.scale:.6g}, subtracts {numbers[0]} and divides by {numbers[1]}"
-        return f"It {colour}, {what}, {values}."
+        return {
+            "channels": "reduces the image to one gray channel"
+            if self.channels == 1
+            else "keeps the three RGB channels",
+            "resized": {
+                "crop": f"scales the short side to {self.resize_px} px ({how})",
+                "pad": f"scales the long side to {self.resize_px} px ({how})",
+                "squash": f"scales both sides to {self.resize_px} px whatever the aspect ({how})",
+            }[self.policy],
+            "squared": f"fills up to {square} with {self.fill}"
+            if self.policy == "pad"
+            else f"cuts out the central {square}",
+            "normalised": f"multiplies the values by {self.scale:.6g}, subtracts {numbers[0]} "
+            f"and divides by {numbers[1]}",
+        }
+
+    def _steps(self, image: Pixels) -> Iterator[tuple[Literal["channels", "resized", "squared"], Image.Image]]:
+        picture = Image.fromarray(image)
+        if self.channels == 1:
+            picture = picture.convert("L")
+        yield "channels", picture
+        placement = place(self, picture.width, picture.height)
+        if placement.box != (0, 0, *picture.size):
+            picture = picture.crop(placement.box)
+        picture = self._resize(picture, placement.size)
+        yield "resized", picture
+        yield "squared", self._squared(picture, placement.corner)
+
+    def _pixels(self, picture: Image.Image) -> Pixels:
+        pixels = np.asarray(picture)
+        return np.ascontiguousarray(pixels[:, :, None] if self.channels == 1 else pixels)
 
     def _resize(self, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
         if picture.size == size:

@@ -1,32 +1,28 @@
 """The routes of the service, in FastAPI and without Ray. `create_api` is all of it, so tests run it in-process."""
 
-from pathlib import Path
-
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
 
 from service.errors import PROBLEMS
+from service.http.admission import Gate
 from service.http.classify import ClassifierLike, classify_route
 from service.http.envelope import RequestEnvelope
+from service.http.explain import LaneLike, add_explanations
 from service.http.openapi import REQUEST_BODY, TOP_K_PARAMETER, problem_responses
+from service.http.pages import add_pages
 from service.http.problems import handle_errors, last_answer
-from service.http.schemas import ClassifyResponse, Health, ModelInfo, ModelList
+from service.http.reports import add_reports
+from service.http.schemas import ClassifyResponse, Health
+from service.http.textbook import add_textbook
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
-PAGE = Path(__file__).parent / "page"
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
 
-
-def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics) -> FastAPI:
-    """The application: POST /classify, the page, health, models, documentation.
+def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, metrics: Metrics) -> FastAPI:
+    """The application: POST /classify, explanations, the page, health, models, documentation.
 
     Args:
         classifier: answers requests as soon as it is ready.
+        lane: answers explanations.
         settings: limits and deadlines.
         metrics: where requests are counted.
     """
@@ -34,6 +30,9 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         title="Sightline",
         summary="Image classification: bytes in, ranked labels out.",
         version="1",
+        root_path=settings.root_path,
+        docs_url=None,  # ours: service.http.pages
+        redoc_url=None,
         redirect_slashes=False,
         telemetry={
             "operation_spans": False,
@@ -44,25 +43,20 @@ def create_api(classifier: ClassifierLike, settings: Settings, metrics: Metrics)
         responses=problem_responses(404, 405),
     )
     handle_errors(api, metrics)
-    _add_classify(api, classifier, settings, metrics)
+    gate = Gate(settings.max_ongoing_requests, settings.max_held_bytes)
+    _add_classify(api, classifier, gate, settings, metrics)
     _add_health(api, classifier)
 
-    @api.get("/models", summary="What is served", response_model=ModelList)
-    async def models() -> ModelList:
-        return ModelList(models=[_model_info(classifier)])
-
-    @api.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        headers = {"content-security-policy": _PAGE_POLICY, "cache-control": "no-cache"}
-        return FileResponse(PAGE / "index.html", headers=headers)
-
-    api.mount("/page", StaticFiles(directory=PAGE))
+    add_reports(api, classifier, settings)
+    add_textbook(api)
+    add_explanations(api, classifier, lane, gate, settings)
+    add_pages(api)
     api.add_middleware(RequestEnvelope, last_answer=last_answer, metrics=metrics)
     return api
 
 
-def _add_classify(api: FastAPI, classifier: ClassifierLike, settings: Settings, metrics: Metrics) -> None:
-    route = classify_route(classifier, settings, metrics)
+def _add_classify(api: FastAPI, classifier: ClassifierLike, gate: Gate, settings: Settings, metrics: Metrics) -> None:
+    route = classify_route(classifier, gate, settings, metrics)
     statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
     for method, summary in (("POST", ""), ("PUT", ", as curl -T sends them")):
         api.add_api_route(
@@ -91,17 +85,3 @@ def _add_health(api: FastAPI, classifier: ClassifierLike) -> None:
     async def ready() -> Health:
         classifier.check_ready()
         return Health(status="ready")
-
-
-def _model_info(classifier: ClassifierLike) -> ModelInfo:
-    manifest = classifier.bundle.manifest
-    return ModelInfo(
-        name=manifest.name,
-        version=manifest.version,
-        digest=classifier.bundle.digest,
-        architecture=manifest.architecture.name,
-        engine=classifier.engine,
-        categories=list(manifest.categories),
-        preprocessing=manifest.preprocessing.describe(),
-        metrics=manifest.metrics,
-    )

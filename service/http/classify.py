@@ -11,9 +11,10 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from service.errors import BodyTimeout, DeadlineExceeded, RequestError
-from service.http.admission import Gate, read_body
-from service.http.forms import Submission, find_images
+from service.errors import DeadlineExceeded, RequestError
+from service.http.admission import Gate
+from service.http.forms import Submission
+from service.http.intake import receive
 from service.http.problems import problem
 from service.observability.metrics import REQUEST_SECONDS, STAGE_SECONDS, Metrics
 from service.observability.tracing import current_request, record_stages
@@ -39,6 +40,11 @@ class ClassifierLike(Protocol):
         """Engine, device and precision."""
         ...
 
+    @property
+    def has_linear_head(self) -> bool | None:
+        """Whether the network ends in a mean and one linear layer; None if that is not known."""
+        ...
+
     async def classify(self, data: bytes, deadline: float) -> Classification:
         """Classifies one encoded image, by a deadline of `time.monotonic()`."""
         ...
@@ -49,16 +55,15 @@ class ClassifierLike(Protocol):
 
 
 def classify_route(
-    classifier: ClassifierLike, settings: Settings, metrics: Metrics
+    classifier: ClassifierLike, gate: Gate, settings: Settings, metrics: Metrics
 ) -> Callable[[Request], Awaitable[Response]]:
     """The handler of POST and PUT /classify."""
-    gate = Gate(settings.max_ongoing_requests, settings.max_held_bytes)
 
     async def classify(request: Request) -> Response:
         started = time.monotonic()
         with gate.receiving() as hold:
             classifier.check_ready()
-            submission = await _receive(request, settings, hold)
+            submission = await receive(request, settings, hold, settings.max_images_per_request)
             read_s = time.monotonic() - started
             metrics.observe(STAGE_SECONDS, read_s, stage="read")
             record_stages(current_request(), {"read": (started, started + read_s)})
@@ -76,16 +81,6 @@ def classify_route(
         return Response(to_json(answer), media_type="application/json")
 
     return classify
-
-
-async def _receive(request: Request, settings: Settings, hold: Callable[[int], None]) -> Submission:
-    """Reads the body in time and finds the images in it."""
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            body = await read_body(request.stream(), request.headers, settings.max_body_bytes, hold)
-    except TimeoutError:
-        raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
-    return await find_images(body, request.headers, request.query_params.get("top_k"), settings.max_images_per_request)
 
 
 async def _classify_all(

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.observability.metrics import REQUESTS, Metrics
+from service.observability.metrics import EXPLANATION_REQUESTS, REQUESTS, Metrics
 from service.observability.request_log import log_request
 from service.observability.tracing import current_request
 
 REQUEST_ID = b"x-request-id"
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left; it appears in the log and the metrics only
 _SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_EXPLANATIONS = {f"/{kind}": kind for kind in ("explain", "activations", "inspect", "convolve")}
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -31,7 +32,7 @@ class RequestEnvelope:
     Args:
         app: the application inside it.
         last_answer: the answer to an error that nothing else handles.
-        metrics: where requests to /classify are counted.
+        metrics: where requests to /classify and explanations are counted.
     """
 
     def __init__(self, app: ASGIApp, last_answer: Callable[[Request], ASGIApp], metrics: Metrics) -> None:
@@ -69,6 +70,8 @@ class RequestEnvelope:
         finally:
             if scope["path"] == "/classify":
                 self.metrics.count(REQUESTS, status=str(status))
+            elif kind := _EXPLANATIONS.get(scope["path"]):
+                self.metrics.count(EXPLANATION_REQUESTS, kind=kind, status=str(status))
             if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
                 log_request(
                     request_id=request_id,

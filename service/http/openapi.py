@@ -28,6 +28,22 @@ REQUEST_BODY: dict[str, Any] = {
         "application/json": {"schema": ClassifyRequest.model_json_schema()},
     },
 }
+IMAGE_BODY: dict[str, Any] = {
+    "required": True,
+    "description": "One image: its bytes, a form with one file, or JSON with `image` in base64.",
+    "content": {
+        name: entry
+        if name != "multipart/form-data"
+        else {
+            "schema": {
+                "type": "object",
+                "properties": {"image": {"type": "string", "format": "binary"}},
+                "required": ["image"],
+            }
+        }
+        for name, entry in REQUEST_BODY["content"].items()
+    },
+}
 TOP_K_PARAMETER: dict[str, Any] = {
     "name": "top_k",
     "in": "query",

@@ -137,56 +137,6 @@ class ClassifyResponse(BaseModel):
     """Milliseconds of read, queue, decode, preprocess, inference, postprocess, total; of several images the slowest."""
 
 
-class ModelInfo(BaseModel):
-    """A model that is served."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    name: str
-    """The model's name."""
-    version: int
-    """The model's version."""
-    digest: str
-    """The first 12 digits of the manifest's sha256."""
-    architecture: str
-    """The network."""
-    engine: str
-    """Engine, device and precision."""
-    categories: list[str]
-    """In the order of the network's outputs."""
-    preprocessing: str
-    """What happens to an image before the network sees it."""
-    metrics: dict[str, float]
-    """Measured on held-out images when it was trained."""
-
-
-class ModelList(BaseModel):
-    """The answer to GET /models."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "models": [
-                        {
-                            "name": "digits",
-                            "version": 1,
-                            "digest": "3b5d54ecfa3b",
-                            "architecture": "simple_resnet",
-                            "engine": "openvino-bf16",
-                            "categories": ["0", "1", "2"],
-                            "preprocessing": "It reduces the image to one gray channel, scales the long side …",
-                            "metrics": {"test_acc@1": 0.9956},
-                        }
-                    ]
-                }
-            ]
-        }
-    )
-
-    models: list[ModelInfo]
-
-
 class Health(BaseModel):
     """The answer of the health checks where they pass."""
 

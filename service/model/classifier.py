@@ -59,6 +59,11 @@ class Classifier:
         return self._engine.description
 
     @property
+    def has_linear_head(self) -> bool | None:
+        """Whether the network ends in a mean and one linear layer; None if the engine cannot tell."""
+        return self._engine.has_linear_head
+
+    @property
     def ongoing(self) -> int:
         """Images that wait or run."""
         return self._batcher.ongoing

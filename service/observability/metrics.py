@@ -91,9 +91,32 @@ REFERENCE_SHARE = Metric(
 MODEL_INFO = Metric(
     "sightline_model_info", "gauge", ("model", "version", "digest", "engine"), "1 for the model that is served."
 )
+EXPLANATION_REQUESTS = Metric(
+    "sightline_explanation_requests_total",
+    "counter",
+    ("kind", "status"),
+    "Requests to /explain, /activations, /inspect and /convolve, by kind and status.",
+)
+EXPLANATION_SECONDS = Metric(
+    "sightline_explanation_seconds",
+    "histogram",
+    ("kind",),
+    "Seconds in the process that explains, by kind: explain, activations or inspect.",
+    _SECONDS,
+)
+EXPLAINING = Metric("sightline_explaining", "gauge", (), "1 while the replica answers an explanation, else 0.")
+EXPLANATION_STARTS = Metric(
+    "sightline_explanation_starts_total",
+    "counter",
+    (),
+    "Starts of the process that explains. The first request starts it, and the next one after it has died.",
+)
 READY = Metric("sightline_ready", "gauge", (), "1 if requests can be answered, else 0.")
 MEMORY = Metric(
-    "sightline_memory_bytes", "gauge", ("kind",), "Memory by kind: resident, gpu_allocated or gpu_reserved."
+    "sightline_memory_bytes",
+    "gauge",
+    ("kind",),
+    "Memory by kind: resident, explanation, gpu_allocated or gpu_reserved.",
 )
 
 METRICS = (
@@ -111,6 +134,10 @@ METRICS = (
     PREDICTIONS,
     REFERENCE_SHARE,
     MODEL_INFO,
+    EXPLANATION_REQUESTS,
+    EXPLANATION_SECONDS,
+    EXPLAINING,
+    EXPLANATION_STARTS,
     READY,
     MEMORY,
 )

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.explanation.lane import Lane
 from service.http.api import create_api
 from service.http.classify import ClassifierLike
 from service.local.processes import RUN_VARIABLE
@@ -28,6 +29,7 @@ class Served:
 
     Attributes:
         classifier: started, or not where it was asked for.
+        lane: of explanations; its process starts with the first one.
         registry: has what the classifier and every API count.
     """
 
@@ -36,12 +38,14 @@ class Served:
         self.metrics = Metrics(self.registry)
         settings = Settings(max_image_bytes=MAX_IMAGE_BYTES)
         self.classifier = Classifier(load_bundle(find_bundle(models)), settings, self.metrics)
+        self.lane = Lane(self.classifier.bundle, self.classifier.engine, settings, self.metrics)
         self._runner = asyncio.Runner()
 
     def start(self) -> None:
         self._runner.run(self.classifier.start())
 
     def stop(self) -> None:
+        self.lane.stop()
         self.classifier.stop()
         self._runner.close()
 
@@ -52,7 +56,7 @@ class Served:
         **settings: object,
     ) -> object:
         """Awaits scenario(client), for at most 30 s, with a client of a fresh API that has these settings."""
-        api = create_api(classifier or self.classifier, Settings(**settings), self.metrics)
+        api = create_api(classifier or self.classifier, self.lane, Settings(**settings), self.metrics)
 
         async def whole() -> object:
             async with (

@@ -33,6 +33,7 @@ class CudaEngine:
     """
 
     best_batch_size = 64
+    has_linear_head: bool | None = None
 
     def __init__(self, bundle: Bundle, precision: Precision, device: str = "cuda") -> None:
         self._preprocessing = preprocessing = bundle.manifest.preprocessing

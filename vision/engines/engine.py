@@ -28,9 +28,12 @@ class ServingEngine(Engine, Protocol):
 
     Attributes:
         best_batch_size: images in one inference above which throughput no longer grows.
+        has_linear_head: whether the network ends in the mean of its last maps and one linear layer; None if the engine
+            cannot tell without running it.
     """
 
     best_batch_size: int
+    has_linear_head: bool | None
 
     def prepare(self, image: Pixels) -> Any:
         """Upright RGB (H, W, 3) of any size → the input of `infer_prepared`: on a CPU a square."""

@@ -17,6 +17,8 @@ class HostEngine(ABC):
         preprocessing: the bundle's.
     """
 
+    has_linear_head: bool | None = None
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.prepare = preprocessing.apply
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from vision.bundle.manifest import OPENVINO_FILE, OPENVINO_INT8_FILE, OPENVINO_PREPROCESSING
 from vision.bundle.store import Bundle
 from vision.engines.host import HostEngine
+from vision.engines.openvino_graph import linear_head
 from vision.engines.openvino_library import load_openvino
 from vision.errors import EngineUnavailable, ManifestInvalid, TensorMismatch
 from vision.image import Pixels
@@ -56,17 +57,18 @@ class OpenVinoEngine(HostEngine):
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int, streams: int = 1) -> None:
         super().__init__(bundle.manifest.preprocessing)
-        ov = load_openvino()
-        core = ov.Core()
+        core = load_openvino().Core()
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE
-        weights = bundle.files[file.removesuffix("xml") + "bin"]
         # The layers of an int8 network that are not quantised run in float32.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
             "INFERENCE_NUM_THREADS": threads,
         }
         try:
-            model = core.read_model(bundle.files[file], ov.Tensor(np.frombuffer(weights, dtype=np.uint8)))
+            model = read_model(core, bundle, file)
+            # The matrix of a quantised network is computed from integers; taps are on the float32 network anyway.
+            plain = model if file == OPENVINO_FILE else read_model(core, bundle, OPENVINO_FILE)
+            self.has_linear_head = linear_head(plain) is not None
             alone = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": 1})
             together = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": streams}) if streams > 1 else alone
         except RuntimeError as error:
@@ -111,6 +113,12 @@ class OpenVinoEngine(HostEngine):
         for request in (self._alone, *self._requests):
             if request is not None:
                 _run(request, images)
+
+
+def read_model(core: Any, bundle: Bundle, file: str) -> Any:
+    """One of the bundle's IRs as OpenVINO's model. Raises RuntimeError if it is not one."""
+    weights = bundle.files[file.removesuffix("xml") + "bin"]
+    return core.read_model(bundle.files[file], load_openvino().Tensor(np.frombuffer(weights, dtype=np.uint8)))
 
 
 def _run(request: Any, images: Pixels) -> npt.NDArray[np.float32]:

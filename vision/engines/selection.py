@@ -11,6 +11,7 @@ import numpy as np
 from vision.bundle.manifest import OPENVINO_FILE
 from vision.bundle.store import Bundle
 from vision.engines.engine import ServingEngine
+from vision.engines.taps import Taps
 from vision.errors import EngineUnavailable, GoldenMismatch, ImageError
 from vision.hardware import count_gpus, has_torch
 from vision.image import DecodeLimits, decode
@@ -42,6 +43,26 @@ def load_engine(
             return engine
         failures.append(f"{engine.description}: {difference}")
     raise GoldenMismatch(str(bundle.path), "no engine reproduces the golden samples: " + "; ".join(failures) + ".")
+
+
+def load_taps(bundle: Bundle, engine: str, threads: int) -> Taps:
+    """Taps on the kind of engine that serves.
+
+    Args:
+        bundle: verified.
+        engine: the description of the serving engine. Beside torch, on any device, torch is tapped on the CPU.
+        threads: CPU threads for one inference, at least 1.
+
+    Raises:
+        EngineUnavailable, BundleError: the network cannot be compiled.
+    """
+    if engine.startswith("openvino"):
+        from vision.engines.openvino_taps import OpenVinoTaps
+
+        return OpenVinoTaps(bundle, threads)
+    from vision.engines.torch_taps import TorchTaps
+
+    return TorchTaps(bundle, threads)
 
 
 def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:

@@ -1,69 +1,98 @@
-// @ts-check
-// The page: an image chosen, dropped or drawn goes to POST /classify, the ranked labels come back.
-import { drawing } from "/page/drawing.js";
+// The frame: header, navigation by the address's hash, and the view that it names.
+import { classify } from "./classify.js";
+import { el, percent } from "./dom.js";
+import { catchFiles, stage } from "./stage.js";
+import { connect, state, subscribe } from "./state.js";
 
-/** @param {string} id */
-const element = (id) => /** @type {any} */ (document.getElementById(id));
+/**
+ * A view: `show` fills the element once, when it is opened; `update` is called after each change of the state.
+ * @typedef {{title: string, show: (host: HTMLElement, route: Route) => void, update: () => void}} View
+ * @typedef {{parameters: URLSearchParams, remember: (values: Record<string, string | number | null>) => void}} Route
+ */
+const VIEWS = {
+  classify: async () => classify, // the others are loaded when they are opened
+  why: async () => (await import("./why.js")).why,
+  network: async () => (await import("./network.js")).network,
+  image: async () => (await import("./image.js")).image,
+  model: async () => (await import("./model.js")).model,
+};
+const byId = (id) => document.getElementById(id);
+let open = { update() {} };
+let opened = "";
 
-/** Shows an answer, or the problem in its place. @param {Blob} image */
-async function classify(image) {
-  element("problem").hidden = true;
-  try {
-    const response = await fetch("/classify", { method: "POST", body: image });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(`${answer.title}. ${answer.detail} ${answer.remedy}`);
-    showLabels(answer.results[0].predictions);
-    element("timings").textContent = `${answer.timings_ms.total.toFixed(1)} ms in the server`;
-  } catch (error) {
-    element("labels").replaceChildren();
-    element("timings").textContent = "";
-    element("problem").textContent = error instanceof TypeError ? "The server cannot be reached. Is it still running?" : error.message;
-    element("problem").hidden = false;
+async function route() {
+  const [name, query] = location.hash.slice(1).split("?");
+  if (name === "view") return; // the skip link
+  const key = name in VIEWS ? name : "classify";
+  opened = location.hash;
+  const own = opened;
+  const view = await VIEWS[key]();
+  if (own !== opened) return; // another view was asked for meanwhile
+  const parameters = new URLSearchParams(query);
+  open = view;
+  document.body.dataset.view = key;
+  document.title = `${view.title} · Sightline`;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.getAttribute("href") === `#${key}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
+  byId("view").replaceChildren(el("h2", { text: view.title }));
+  view.show(byId("view"), {
+    parameters,
+    remember(values) {
+      if (open !== view) return;
+      for (const [field, value] of Object.entries(values)) {
+        if (value === null) parameters.delete(field);
+        else parameters.set(field, String(value));
+      }
+      const text = parameters.toString();
+      history.replaceState(null, "", `#${key}${text ? `?${text}` : ""}`);
+    },
+  });
+  view.update();
 }
 
-/** @param {{label: string, score: number}[]} predictions */
-function showLabels(predictions) {
-  element("labels").replaceChildren(
-    ...predictions.map(({ label, score }) => {
-      const row = document.createElement("li");
-      const [name, share] = [document.createElement("span"), document.createElement("span")];
-      const bar = document.createElement("meter");
-      name.textContent = label;
-      bar.value = score;
-      bar.setAttribute("aria-label", `${label}: ${(100 * score).toFixed(1)} %`);
-      share.textContent = `${(100 * score).toFixed(1)} %`;
-      row.append(name, bar, share);
-      return row;
-    }),
-  );
+function header() {
+  const served = state.model;
+  byId("state").dataset.state = state.server;
+  byId("state").textContent = { ready: "ready", starting: "not ready yet, asking again…", unreachable: "unreachable, trying again…" }[state.server];
+  if (!served) {
+    byId("model").textContent = state.server === "unreachable" ? "The server cannot be reached." : "The server is starting…";
+    return;
+  }
+  const right = served.metrics["test_acc@1"];
+  const proof = right === undefined ? "" : `, ${percent(right)} right${served.test_images ? ` on ${served.test_images} unseen images` : ""}`;
+  byId("model").textContent = `${served.name}: knows ${known(served.categories)}${proof}`;
+  byId("about").hidden = false;
+  byId("about").lastElementChild.textContent = `version ${served.version} · ${served.digest} · ${served.architecture} on ${served.engine}`;
 }
 
-/** @param {File | undefined} file */
-function choose(file) {
-  if (!file) return;
-  URL.revokeObjectURL(element("preview").src);
-  element("preview").src = URL.createObjectURL(file);
-  element("preview").hidden = false;
-  classify(file);
+/** What the model can answer, in a few words. @param {string[]} categories */
+function known(categories) {
+  const range = categories.length > 4 && categories.every((name) => name.length === 1);
+  if (range) return `${categories[0]}–${categories[categories.length - 1]}`;
+  return categories.length <= 6 ? categories.join(", ") : `${categories.slice(0, 4).join(", ")} and ${categories.length - 4} more`;
 }
 
-const drop = element("drop");
-drop.addEventListener("dragover", (/** @type {DragEvent} */ event) => {
-  event.preventDefault(); // without it the browser opens the file itself
-  drop.classList.add("over");
+/** On phones the answer stays in sight: picture, best label, how sure. */
+function strip() {
+  const best = state.answer?.results[0].predictions?.[0];
+  byId("strip").hidden = !state.image;
+  if (!state.image) return;
+  byId("strip").replaceChildren(
+    el("img", { src: state.image.url, alt: "", width: 40, height: 40 }),
+    el("strong", { text: state.failure ? "No answer" : best && !state.asking ? best.label : "…" }),
+    el("span", { text: best && !state.asking ? percent(best.score) : "" }));
+}
+
+subscribe(() => {
+  header();
+  strip();
+  stage.update();
+  open.update();
 });
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", (/** @type {DragEvent} */ event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  choose(event.dataTransfer?.files[0]);
-});
-element("file").addEventListener("change", () => choose(element("file").files[0]));
-drawing(element("canvas"), element("clear"), classify);
-
-const { models } = await (await fetch("/models")).json();
-const { name, version, digest, categories, engine } = models[0];
-element("model").textContent = `${name}/${version} · ${digest} · ${categories.length} categories · ${engine}`;
-// A model of single characters can be tried with the mouse.
-element("draw").hidden = !categories.every((/** @type {string} */ category) => category.length === 1);
+addEventListener("hashchange", route);
+stage.show(byId("stage"));
+catchFiles(byId("dropping"));
+route();
+connect();

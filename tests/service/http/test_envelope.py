@@ -30,7 +30,7 @@ def test_a_client_that_leaves_while_sending_is_no_error_of_the_server(served, lo
         async def send(message: Message) -> None:
             raise AssertionError(f"nobody is there to get {message}")
 
-        api = create_api(served.classifier, Settings(), served.metrics)
+        api = create_api(served.classifier, served.lane, Settings(), served.metrics)
         await api(dict(POST), receive, send)
 
     (line,) = logged(lambda: served.run(lambda client: leaves()))
@@ -68,7 +68,7 @@ def test_what_waits_is_cancelled_when_its_client_leaves(
         async def send(message: Message) -> None:
             raise AssertionError(f"nobody is there to get {message}")
 
-        api = create_api(Waiting(), Settings(), served.metrics)
+        api = create_api(Waiting(), served.lane, Settings(), served.metrics)
         await asyncio.wait_for(api(dict(POST), receive, send), timeout=5)
         await asyncio.wait_for(cancelled.wait(), timeout=5)
 

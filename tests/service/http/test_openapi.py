@@ -5,7 +5,8 @@ from http import HTTPStatus
 import pytest
 
 from service.errors import PROBLEMS
-from service.http.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, ModelList, Problem
+from service.http.report_schemas import ModelList
+from service.http.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, Problem
 
 MODELS = {model.__name__: model for model in (ClassifyResponse, Problem, Health, ModelList)}
 ROUTES = [

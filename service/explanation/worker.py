@@ -1,0 +1,92 @@
+"""`python -m service.explanation.worker`: the explaining process. Reads questions from standard input until it ends.
+
+It takes CPU time that nobody else wants (SCHED_IDLE), so that classifying loses none to it. If the process crashes, or
+is killed at a deadline, the replica goes on, and starts another one for the next question.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+
+from service.errors import InferenceFailed, RequestError
+from service.explanation import frames
+from service.explanation.activations import activations
+from service.explanation.explain import explain
+from service.explanation.inspection import inspection
+from service.explanation.pictures import png
+from service.explanation.subject import Subject
+from vision.bundle.store import load_bundle
+from vision.engines.selection import load_taps
+from vision.errors import ImageError, SightlineError
+from vision.image import DecodeLimits, silence_pillow
+
+_ANSWERS = {"explain": explain, "activations": activations, "inspect": inspection}
+
+
+def main() -> None:
+    """Loads the bundle that the first message names, says so, and answers each message that follows."""
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the answers
+    _yield_to_others()
+    silence_pillow()
+    try:
+        subject = _load(frames.read(questions)[0])
+    except SightlineError as error:
+        frames.write(answers, {"code": error.code, "detail": str(error)})
+        return
+    frames.write(answers, {"code": None})
+    while True:
+        try:
+            question, image = frames.read(questions)
+        except EOFError:  # the replica has ended
+            return
+        try:
+            body = _answer(subject, question, image)
+        except (ImageError, RequestError) as error:
+            frames.write(answers, {"code": error.code, "detail": str(error)})
+        else:
+            frames.write(answers, {"code": None}, body)
+
+
+def _yield_to_others() -> None:
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
+
+
+def _load(start: dict[str, Any]) -> Subject:
+    bundle = load_bundle(Path(start["bundle"]))
+    if bundle.digest != start["digest"]:
+        raise InferenceFailed(f"{bundle.path} now holds {bundle.digest}; {start['digest']} is served.")
+    limits = DecodeLimits(**start["limits"])
+    return Subject(bundle, load_taps(bundle, start["engine"], start["threads"]), limits)
+
+
+def _answer(subject: Subject, question: dict[str, Any], image: bytes) -> bytes:
+    """The body of the answer: a PNG if a picture is wanted, else JSON."""
+    begun = time.monotonic()
+    look = subject.look_at(image)
+    decoded = time.monotonic()
+    try:
+        answer, draw = _ANSWERS[question["kind"]](look, question["parameters"])
+        if question["picture"]:
+            return png(draw())
+    except RuntimeError as error:  # torch and OpenVINO raise it
+        raise InferenceFailed(f"The network failed on this image: {error}") from error
+    if served := question.get("served"):
+        scores = subject.scores(look.seen.logits)
+        apart = max(abs(float(own) - other) for own, other in zip(scores, served["scores"], strict=True))
+        answer["agreement"] = {"engine": served["engine"], "largest_difference": round(apart, 6)}
+    ended = time.monotonic()
+    timings = {"decode": decoded - begun, "compute": ended - decoded}
+    answer["timings_ms"] = {name: round(1000 * seconds, 3) for name, seconds in timings.items()}
+    return to_json({**question["about"], "engine": subject.taps.description, **answer})
+
+
+if __name__ == "__main__":
+    main()

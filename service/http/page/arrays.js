@@ -1,0 +1,7 @@
+// Arrays that the server sends as base64 of their bytes.
+
+/** @param {string} text */
+export const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+/** Little-endian, as every browser's machine is. @param {string} text */
+export const floats = (text) => new Float32Array(bytes(text).buffer);

@@ -1,0 +1,123 @@
+"""The JSON of GET /filters and POST /convolve."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_INPUT_PX = 32
+MAX_KERNEL_PX = 7
+MAX_CHANNELS = 3
+MAX_VALUE = 1e6
+
+Number = Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
+_InputRow = Annotated[list[Number], Field(min_length=1, max_length=MAX_INPUT_PX)]
+InputPlane = Annotated[list[_InputRow], Field(min_length=1, max_length=MAX_INPUT_PX)]
+_KernelRow = Annotated[list[Number], Field(min_length=1, max_length=MAX_KERNEL_PX)]
+KernelPlane = Annotated[list[_KernelRow], Field(min_length=1, max_length=MAX_KERNEL_PX)]
+Matrix = list[list[float]]
+
+
+class ConvolveRequest(BaseModel):
+    """An input, a kernel, and what to do with them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {"input": [[0, 0, 9, 9]] * 4, "kernel": [[-1, 0, 1]] * 3, "stride": 1, "padding": "valid", "relu": True}
+            ]
+        },
+    )
+
+    input: InputPlane | Annotated[list[InputPlane], Field(min_length=1, max_length=MAX_CHANNELS)]
+    """Rows of numbers, at most 32×32, -10⁶ to 10⁶; or up to 3 channels of them."""
+    kernel: KernelPlane | Annotated[list[KernelPlane], Field(min_length=1, max_length=MAX_CHANNELS)]
+    """Rows of numbers, at most 7×7; with as many channels as the input."""
+    bias: Number = 0.0
+    """Added to every sum."""
+    stride: Annotated[int, Field(ge=1, le=4)] = 1
+    """Pixels from one position of the kernel to the next."""
+    padding: Literal["valid", "same"] | Annotated[int, Field(ge=0, le=MAX_KERNEL_PX)] = "valid"
+    """`valid`: none; `same`: as few zeros as give ⌈side ÷ stride⌉; a number: as many zeros on each side."""
+    relu: bool = False
+    """Whether negative sums become 0."""
+    pool: Literal["max", "average"] | None = None
+    """What 2×2 pooling takes of each window, after ReLU."""
+    steps: bool = True
+    """Whether to give every position with its products; at most 16,384 of them."""
+
+
+class ConvolveStep(BaseModel):
+    """One position of the kernel."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    row: int
+    """Of the output."""
+    column: int
+    """Of the output."""
+    top: int
+    """Row of the input under the kernel's first row; negative in the padding."""
+    left: int
+    """Column of the input under the kernel's first column; negative in the padding."""
+    region: list[Matrix]
+    """The pixels under the kernel, by channel."""
+    products: list[Matrix]
+    """Region × kernel, by channel."""
+    total: float
+    """Their sum, without the bias."""
+
+
+class ConvolveResponse(BaseModel):
+    """The output, and how it came about."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    output: Matrix
+    """Every sum with the bias."""
+    activated: Matrix | None
+    """After ReLU, if it was asked for."""
+    pooled: Matrix | None
+    """After pooling, if it was asked for."""
+    padded: list[tuple[int, int]]
+    """Zeros added above and below, and to the left and right."""
+    formula: list[str]
+    """How the output's height and width follow from the input's."""
+    pool_formula: list[str] | None
+    """How the pooled height and width follow."""
+    steps: list[ConvolveStep] | None = None
+    """Every position, row by row, if they were asked for."""
+
+
+class NamedKernel(BaseModel):
+    """A filter."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """As `vision.convolution.FILTERS` names it."""
+    kernel: Matrix
+    """3×3."""
+    does: str
+    """What it detects or does."""
+
+
+class NamedPattern(BaseModel):
+    """An image."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """As `vision.patterns.PATTERNS` names it."""
+    pixels: Matrix
+    """8×8, 0 to 9."""
+    shows: str
+    """What it is."""
+
+
+class FilterList(BaseModel):
+    """The answer to GET /filters."""
+
+    filters: list[NamedKernel]
+    patterns: list[NamedPattern]
