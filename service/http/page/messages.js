@@ -1,52 +1,59 @@
 // What the page says when something failed: a sentence for people, and what they can do.
 const BY_CODE = {
-  empty: ["This file is empty.", "Choose another one."],
-  not_an_image: ["This file is not a picture.", "JPEG, PNG, WebP, GIF and BMP can be read."],
-  unsupported_format: ["This kind of picture cannot be read here.", "Save it as JPEG or PNG and try that."],
-  too_many_bytes: ["This picture is too large.", "Save it smaller, or with more compression."],
-  too_many_pixels: ["This picture has too many pixels.", "Scale it down and try again."],
-  body_too_large: ["This file is too large.", "Save it smaller, or with more compression."],
-  truncated: ["The end of this file is missing.", "Copy or download it again."],
-  corrupt: ["This file is damaged.", "Open it in a viewer and save it again."],
-  body_timeout: ["The upload took too long.", "Try a smaller picture, or a faster connection."],
-  overloaded: ["The server has too much to do.", "Try again in a few seconds."],
-  explanation_busy: ["The server is explaining something else.", "Try again in a few seconds."],
-  explanations_off: ["Explanations are switched off on this server.", "Whoever runs it can set SIGHTLINE_EXPLAIN=on."],
-  explanation_failed: ["The explanation failed.", "Try again."],
-  not_ready: ["The server is still starting.", "The page tries again by itself."],
-  deadline_exceeded: ["The answer took too long.", "Try again."],
-  inference_failed: ["The model failed on this picture.", "Tell whoever runs this server; the request id is in the details."],
-  internal_error: ["Something went wrong in the server.", "Tell whoever runs it; the request id is in the details."],
+	empty: ["This file is empty.", "Choose another one."],
+	not_an_image: ["This file is not a picture.", "JPEG, PNG, WebP, GIF and BMP can be read."],
+	unsupported_format: ["This kind of picture cannot be read here.", "Save it as JPEG or PNG and try that."],
+	too_many_bytes: ["This picture is too large.", "Save it smaller, or with more compression."],
+	too_many_pixels: ["This picture has too many pixels.", "Scale it down and try again."],
+	body_too_large: ["This file is too large.", "Save it smaller, or with more compression."],
+	truncated: ["The end of this file is missing.", "Copy or download it again."],
+	corrupt: ["This file is damaged.", "Open it in a viewer and save it again."],
+	body_timeout: ["The upload took too long.", "Try a smaller picture, or a faster connection."],
+	overloaded: ["The server has too much to do.", "Try again in a few seconds."],
+	explanation_busy: ["The server is explaining something else.", "Try again in a few seconds."],
+	explanations_off: ["Explanations are switched off on this server.", "Whoever runs it can set SIGHTLINE_EXPLAIN=on."],
+	explanation_failed: ["The explanation failed.", "Try again."],
+	not_ready: ["The server is still starting.", "The page tries again by itself."],
+	deadline_exceeded: ["The answer took too long.", "Try again."],
+	inference_failed: [
+		"The model failed on this picture.",
+		"Tell whoever runs this server; the request id is in the details.",
+	],
+	internal_error: ["Something went wrong in the server.", "Tell whoever runs it; the request id is in the details."],
 };
 
 /** Something that failed, with its sentence as the message. */
 export class Failure extends Error {
-  /**
-   * @param {string} code @param {string} sentence @param {string} remedy
-   * @param {{document?: any, technical?: string, retryS?: number}} more
-   */
-  constructor(code, sentence, remedy, more = {}) {
-    super(sentence);
-    Object.assign(this, { code, remedy, document: null, technical: "", retryS: 0 }, more);
-  }
+	/** `more`: document (the server's), technical (a text instead of it), retryS (seconds until another try may help). */
+	constructor(code, sentence, remedy, more = {}) {
+		super(sentence);
+		Object.assign(this, { code, remedy, document: null, technical: "", retryS: 0 }, more);
+	}
 }
 
-/** The failure that a problem document tells of. @param {any} document @param {number} retryS */
+/** The failure that a problem document tells of. */
 export function fromProblem(document, retryS) {
-  const [sentence, remedy] = BY_CODE[document.code] ?? [`${document.title}.`, document.detail];
-  return new Failure(document.code, sentence, remedy, { document, retryS });
+	const [sentence, remedy] = BY_CODE[document.code] ?? [`${document.title}.`, document.detail];
+	return new Failure(document.code, sentence, remedy, { document, retryS });
 }
 
 export const unreachable = () =>
-  new Failure("unreachable", "The server cannot be reached.", "Is it still running? The page tries again by itself.", { retryS: 2 });
+	new Failure("unreachable", "The server cannot be reached.", "Is it still running? The page tries again by itself.", {
+		retryS: 2,
+	});
 
-/** An answer that is not the service's: most often a proxy's own page. @param {number} status @param {string} text */
+/** An answer that is not the service's: most often a proxy's own page. */
 export const stranger = (status, text) =>
-  new Failure("stranger", `Something between this page and the server answered (status ${status}).`,
-    "Most often a proxy that cannot reach the server. The page tries again by itself.",
-    { technical: text.slice(0, 300), retryS: 2 });
+	new Failure(
+		"stranger",
+		`Something between this page and the server answered (status ${status}).`,
+		"Most often a proxy that cannot reach the server. The page tries again by itself.",
+		{ technical: text.slice(0, 300), retryS: 2 },
+	);
 
-/** @param {number} bytes @param {number} limit */
 export const tooLarge = (bytes, limit) =>
-  new Failure("body_too_large", `This file has ${(bytes / 1e6).toFixed(1)} MB; this server takes ${(limit / 1e6).toFixed(1)} MB.`,
-    "Save it smaller, or with more compression. It was not sent.");
+	new Failure(
+		"body_too_large",
+		`This file has ${(bytes / 1e6).toFixed(1)} MB; this server takes ${(limit / 1e6).toFixed(1)} MB.`,
+		"Save it smaller, or with more compression. It was not sent.",
+	);

@@ -3,20 +3,20 @@ import { Failure, tooLarge, unreachable } from "./messages.js";
 import { ask, isAbort, sleep } from "./server.js";
 
 export const state = {
-  model: null, // what GET /models says of the served model
-  server: "starting", // or ready, or unreachable
-  submission: 0,
-  image: null, // {blob, url, name, drawn}
-  answer: null, // to this image
-  failure: null, // why there is none
-  asking: null, // {sent, total, slow} while there is no answer yet
-  tookMs: 0, // from the submission to the answer, as the page saw it
-  sheet: null, // the contact sheet's element, once several files were given
+	model: null, // what GET /models says of the served model
+	server: "starting", // or ready, or unreachable
+	submission: 0,
+	image: null, // {blob, url, name, drawn}
+	answer: null, // to this image
+	failure: null, // why there is none
+	asking: null, // {sent, total, slow} while there is no answer yet
+	tookMs: 0, // from the submission to the answer, as the page saw it
+	sheet: null, // the contact sheet's element, once several files were given
 };
 const listeners = new Set();
 let controller = new AbortController();
 
-/** Calls a function after every change. @param {() => void} listener */
+/** Calls a function after every change. */
 export const subscribe = (listener) => listeners.add(listener);
 export const changed = () => listeners.forEach((listener) => listener());
 
@@ -24,76 +24,78 @@ export const changed = () => listeners.forEach((listener) => listener());
 export const signal = () => controller.signal;
 
 /**
- * Makes this the image, and asks for its labels.
- * @param {Blob} blob @param {string} name @param {boolean} drawn a stroke more on the same drawing keeps the old answer, dimmed
+ * Makes this the image, and asks for its labels. With `drawn`, a further stroke on the same drawing keeps the old
+ * answer, dimmed; any other image removes it at once.
  */
 export async function submit(blob, name, drawn = false) {
-  const own = begin();
-  const goesOn = drawn && state.image?.drawn;
-  if (state.image) URL.revokeObjectURL(state.image.url);
-  Object.assign(state, { image: { blob, name, drawn, url: URL.createObjectURL(blob) }, failure: null });
-  if (!goesOn) state.answer = null;
-  const asking = (state.asking = { sent: 0, total: blob.size, slow: false });
-  const slow = setTimeout(() => own === state.submission && ((asking.slow = true), changed()), 150);
-  changed();
-  const begun = performance.now();
-  try {
-    const limit = state.model?.limits;
-    if (limit && blob.size > Math.min(limit.max_body_bytes, limit.max_image_bytes)) throw tooLarge(blob.size, Math.min(limit.max_body_bytes, limit.max_image_bytes));
-    const answer = await ask("classify?top_k=5", {
-      body: blob,
-      signal: controller.signal,
-      progress: (sent) => own === state.submission && ((asking.sent = sent), changed()),
-    });
-    if (own !== state.submission) return;
-    Object.assign(state, { answer, tookMs: performance.now() - begun });
-  } catch (failure) {
-    if (own !== state.submission || isAbort(failure)) return;
-    Object.assign(state, { answer: null, failure });
-    if (["unreachable", "stranger", "not_ready"].includes(failure.code)) connect(blob);
-  } finally {
-    clearTimeout(slow);
-    if (own === state.submission) {
-      state.asking = null;
-      changed();
-    }
-  }
+	const own = begin();
+	const goesOn = drawn && state.image?.drawn;
+	if (state.image) URL.revokeObjectURL(state.image.url);
+	Object.assign(state, { image: { blob, name, drawn, url: URL.createObjectURL(blob) }, failure: null });
+	if (!goesOn) state.answer = null;
+	const asking = (state.asking = { sent: 0, total: blob.size, slow: false });
+	const slow = setTimeout(() => own === state.submission && ((asking.slow = true), changed()), 150);
+	changed();
+	const begun = performance.now();
+	try {
+		const limit = state.model?.limits;
+		if (limit && blob.size > Math.min(limit.max_body_bytes, limit.max_image_bytes))
+			throw tooLarge(blob.size, Math.min(limit.max_body_bytes, limit.max_image_bytes));
+		const answer = await ask("classify?top_k=5", {
+			body: blob,
+			signal: controller.signal,
+			progress: (sent) => own === state.submission && ((asking.sent = sent), changed()),
+		});
+		if (own !== state.submission) return;
+		Object.assign(state, { answer, tookMs: performance.now() - begun });
+	} catch (failure) {
+		if (own !== state.submission || isAbort(failure)) return;
+		Object.assign(state, { answer: null, failure });
+		if (["unreachable", "stranger", "not_ready"].includes(failure.code)) connect(blob);
+	} finally {
+		clearTimeout(slow);
+		if (own === state.submission) {
+			state.asking = null;
+			changed();
+		}
+	}
 }
 
 /** Forgets image and answer; ends what is under way. */
 export function clear() {
-  begin();
-  if (state.image) URL.revokeObjectURL(state.image.url);
-  Object.assign(state, { image: null, answer: null, failure: null, asking: null });
-  changed();
+	begin();
+	if (state.image) URL.revokeObjectURL(state.image.url);
+	Object.assign(state, { image: null, answer: null, failure: null, asking: null });
+	changed();
 }
 
 /** Ends every request about the image before. Returns the number of the new submission. */
 function begin() {
-  controller.abort();
-  controller = new AbortController();
-  return ++state.submission;
+	controller.abort();
+	controller = new AbortController();
+	return ++state.submission;
 }
 
 let connecting = false;
 /** Asks what is served until there is an answer; then asks again for an image whose request failed. */
 export async function connect(unanswered = null) {
-  if (connecting) return;
-  connecting = true;
-  for (;;) {
-    try {
-      state.model = (await ask("models")).models[0];
-      await ask("health/ready");
-      break;
-    } catch (error) {
-      const failure = error instanceof Failure ? error : unreachable();
-      state.server = failure.code === "unreachable" ? "unreachable" : "starting";
-      changed();
-      await sleep(1000 * (failure.retryS || 2));
-    }
-  }
-  connecting = false;
-  state.server = "ready";
-  changed();
-  if (unanswered && state.image?.blob === unanswered && state.failure) submit(unanswered, state.image.name, state.image.drawn);
+	if (connecting) return;
+	connecting = true;
+	for (;;) {
+		try {
+			state.model = (await ask("models")).models[0];
+			await ask("health/ready");
+			break;
+		} catch (error) {
+			const failure = error instanceof Failure ? error : unreachable();
+			state.server = failure.code === "unreachable" ? "unreachable" : "starting";
+			changed();
+			await sleep(1000 * (failure.retryS || 2));
+		}
+	}
+	connecting = false;
+	state.server = "ready";
+	changed();
+	if (unanswered && state.image?.blob === unanswered && state.failure)
+		submit(unanswered, state.image.name, state.image.drawn);
 }
