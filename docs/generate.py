@@ -18,8 +18,11 @@ from pydantic import BaseModel
 from service.errors import PROBLEMS
 from service.explanation.lane import Lane
 from service.http.api import create_api
+from service.http.explain import MAX_CELLS, MIN_CELLS
 from service.http.forms import MAX_FIELDS
 from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
+from service.http.textbook import MAX_BODY_BYTES, MAX_PRODUCTS
+from service.http.textbook_schemas import MAX_CHANNELS, MAX_INPUT_PX, MAX_KERNEL_PX, MAX_VALUE
 from service.model.classifier import Classifier
 from service.observability.metrics import Metrics
 from service.settings import PREFIX, Settings
@@ -212,6 +215,15 @@ def limits() -> str:
             "max_ongoing_requests",
         ),
         ("bytes of all bodies that a replica holds", _mib(default["max_held_bytes"]), "overloaded", "max_held_bytes"),
+        ("images in a request for an explanation", 1, "too_many_images", ""),
+        ("explanations that a replica answers at a time", 1, "explanation_busy", ""),
+        ("time for an explanation", f"{default['explain_timeout_s']:g} s", "deadline_exceeded", "explain_timeout_s"),
+        ("cells along a side, `cells`", f"{MIN_CELLS} to {MAX_CELLS}", "invalid_parameter", ""),
+        ("input of `/convolve`", f"{MAX_INPUT_PX}×{MAX_INPUT_PX}, {MAX_CHANNELS} channels", "invalid_parameter", ""),
+        ("kernel of `/convolve`", f"{MAX_KERNEL_PX}×{MAX_KERNEL_PX}", "invalid_parameter", ""),
+        ("numbers of `/convolve`", f"-{MAX_VALUE:,.0f} to {MAX_VALUE:,.0f}", "invalid_parameter", ""),
+        ("products in the steps of `/convolve`", f"{MAX_PRODUCTS:,}", "invalid_parameter", ""),
+        ("body of `/convolve`", f"{MAX_BODY_BYTES // 1024} KiB", "body_too_large", ""),
     ):
         shown = f"`{PREFIX}{setting.upper()}`" if setting else "fixed"
         lines.append(f"| {words} | {value} | {PROBLEMS[code].status} `{code}` | {shown} |")

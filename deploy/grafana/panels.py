@@ -251,6 +251,43 @@ INFERENCE = Dashboard(
                 {"refused": f'sum(rate(sightline_rejections_total{{reason="overloaded"}}{_RATE})) or vector(0)'},
             ),
         ),
+        "Explanations": (
+            Panel(
+                "Explanations",
+                "timeseries",
+                "reqps",
+                "Requests to /explain, /activations, /inspect and /convolve. 503 means that the lane was busy.",
+                {"{{kind}} {{status}}": f"sum by (kind, status) (rate(sightline_explanation_requests_total{_RATE}))"},
+                stacked=True,
+            ),
+            Panel(
+                "Latency of explanations",
+                "timeseries",
+                "s",
+                "In the process that explains, by kind.",
+                {
+                    "p95 {{kind}}": "histogram_quantile(0.95, sum by (le, kind)"
+                    f" (rate(sightline_explanation_seconds_bucket{_RATE})))"
+                },
+            ),
+            Panel(
+                "Explaining",
+                "timeseries",
+                "percentunit",
+                "Share of time in which the lane of a replica is in use. At 100 % it refuses.",
+                {"{{replica}}": "avg by (replica) (avg_over_time(sightline_explaining[5m]))"},
+            ),
+            Panel(
+                "Memory and starts",
+                "timeseries",
+                "bytes",
+                "Memory of the processes that explain. A process that keeps being started dies.",
+                {
+                    "memory {{replica}}": 'sum by (replica) (sightline_memory_bytes{kind="explanation"})',
+                    "starts, last hour": "sum(increase(sightline_explanation_starts_total[1h]))",
+                },
+            ),
+        ),
         "GPU": (
             Panel(
                 "GPU utilisation",

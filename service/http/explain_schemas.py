@@ -7,6 +7,21 @@ from service.http.schemas import LabelScore
 Matrix = list[list[float]]
 
 
+_ABOUT = {
+    "model": "digits",
+    "version": 1,
+    "digest": "3b5d54ecfa3b",
+    "request_id": "3f0c9a52d1f54c4a8a4e7d0f6a8f8f0e",
+    "engine": "openvino-f32",
+    "timings_ms": {"decode": 0.4, "compute": 0.8},
+}
+_PNG = "data:image/png;base64,iVBORw0KGgo…"
+
+
+def _example(**answer: object) -> ConfigDict:
+    return ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [{**_ABOUT, **answer}]})  # type: ignore[dict-item]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -49,6 +64,20 @@ class Change(_Part):
 
 class ExplainResponse(_Answer):
     """Which parts of an image speak for a label."""
+
+    model_config = _example(
+        method="cam",
+        label="7",
+        against="3",
+        width=280,
+        height=280,
+        box=[0.0, 0.0, 280.0, 280.0],
+        logits={"label": 5.494404, "against": 1.857461},
+        predictions=[{"label": "7", "score": 0.986339}, {"label": "3", "score": 0.012747}],
+        agreement={"engine": "openvino-bf16", "largest_difference": 0.000581},
+        grid=[[0.1, 1.2], [0.4, 1.936943]],
+        sum=3.636943,
+    )
 
     method: str
     """cam, occlusion or cover."""
@@ -187,6 +216,24 @@ class Output(_Part):
 class ActivationsResponse(_Answer):
     """What the network's layers make of an image."""
 
+    model_config = _example(
+        layer={
+            "filters": 16,
+            "channels": 1,
+            "kernel_px": 3,
+            "stride": 1,
+            "padding": 1,
+            "activation": "Relu",
+            "input": [1, 16, 16],
+            "output": [16, 16, 16],
+        },
+        range=[0.0, 3.2219367],
+        filters=[
+            {"kernel": [[[0.13, -0.02, 0.3]]], "bias": -0.28, "mean": 0.27, "maximum": 1.72, "picture": _PNG},
+        ],
+        proof={"cells": 256, "textbook": 2.177461, "engine": 2.177461, "largest_difference": 2.05e-07},
+    )
+
     layer: LayerFacts | None = None
     """first: the convolution."""
     range: list[float] | None = None
@@ -270,6 +317,32 @@ class Plane(_Part):
 
 class InspectResponse(_Answer):
     """What a file is, and what each preprocessing step makes of it."""
+
+    model_config = _example(
+        facts={"format": "PNG", "bytes": 2729, "mode": "L", "orientation": 1, "width": 280, "height": 280},
+        box=[0.0, 0.0, 280.0, 280.0],
+        steps=[
+            {
+                "name": "resized",
+                "does": "scales the long side to 16 px (bilinear interpolation with antialiasing)",
+                "shape": [16, 16, 1],
+                "dtype": "uint8",
+                "minimum": 20.0,
+                "maximum": 255.0,
+                "mean": 225.9,
+                "picture": _PNG,
+            }
+        ],
+        square={
+            "side": 16,
+            "sampled_every": 1,
+            "channels": 1,
+            "rgb": "////…",
+            "network": "////…",
+            "normalised": "AACAPw…",
+        },
+        planes={"gray": [{"name": "gray (ITU-R 709)", "range": [0, 1], "values": "AACAPw…", "histogram": [0, 12]}]},
+    )
 
     facts: FileFacts
     box: list[float]

@@ -1,10 +1,21 @@
 """The JSON of GET /models and of a model's report."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from vision.bundle.manifest import Parity, Provenance
 from vision.bundle.numbers import ReliabilityBin, TestNumbers
 from vision.bundle.worst import WorstEntry
+
+_MODEL: dict[str, Any] = {
+    "name": "digits",
+    "version": 1,
+    "digest": "3b5d54ecfa3b",
+    "architecture": "simple_resnet",
+    "engine": "openvino-bf16",
+    "preprocessing": "It reduces the image to one gray channel, scales the long side …",
+}
 
 
 class _Part(BaseModel):
@@ -72,11 +83,70 @@ class ModelInfo(_Part):
 class ModelList(_Part):
     """The answer to GET /models."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "models": [
+                        {
+                            **_MODEL,
+                            "categories": ["0", "1", "2"],
+                            "metrics": {"test_acc@1": 0.9956},
+                            "test_images": 452,
+                            "reliability": [
+                                {"low": 0.93, "high": 1.0, "images": 444, "confidence": 0.99, "accuracy": 1.0}
+                            ],
+                            "golden": [{"label": "7", "score": 0.958}],
+                            "explain": {"cam": True, "occlusion": True},
+                            "limits": {
+                                "max_body_bytes": 16777216,
+                                "max_images_per_request": 16,
+                                "max_image_bytes": 16777216,
+                                "max_image_pixels": 25000000,
+                                "max_image_side_px": 10000,
+                            },
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
     models: list[ModelInfo]
 
 
 class ModelReport(_Part):
     """How good a model is, and how it was made."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    **_MODEL,
+                    "temperature": 0.8363,
+                    "numbers": None,
+                    "parity": {
+                        "openvino-bf16": {
+                            "images": 117,
+                            "top1_agreement": 1.0,
+                            "max_probability_difference": 0.00058,
+                            "passed": True,
+                        }
+                    },
+                    "provenance": {
+                        "created_at": "2026-11-27T20:56:57Z",
+                        "command": "sightline train digits",
+                        "data": {"images": {"train": 1228, "val": 117, "test": 452}},
+                        "config": {"arch": "simple_resnet"},
+                        "code": {"sightline": "0.1.0"},
+                    },
+                    "worst": [{"label": "9", "predicted": "8", "score": 0.71}],
+                    "card": "# digits/1 …",
+                }
+            ]
+        },
+    )
 
     name: str
     version: int

@@ -72,7 +72,32 @@ class ConvolveStep(BaseModel):
 class ConvolveResponse(BaseModel):
     """The output, and how it came about."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "output": [[27.0, 27.0], [27.0, 27.0]],
+                    "activated": [[27.0, 27.0], [27.0, 27.0]],
+                    "pooled": None,
+                    "padded": [[0, 0], [0, 0]],
+                    "formula": ["(4 − 3 + 0) / 1 + 1 = 2", "(4 − 3 + 0) / 1 + 1 = 2"],
+                    "pool_formula": None,
+                    "steps": [
+                        {
+                            "row": 0,
+                            "column": 0,
+                            "top": 0,
+                            "left": 0,
+                            "region": [[[0.0, 0.0, 9.0], [0.0, 0.0, 9.0], [0.0, 0.0, 9.0]]],
+                            "products": [[[0.0, 0.0, 9.0], [0.0, 0.0, 9.0], [0.0, 0.0, 9.0]]],
+                            "total": 27.0,
+                        }
+                    ],
+                }
+            ]
+        },
+    )
 
     output: Matrix
     """Every sum with the bias."""
@@ -118,6 +143,19 @@ class NamedPattern(BaseModel):
 
 class FilterList(BaseModel):
     """The answer to GET /filters."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "filters": [
+                        {"name": "sharpen", "kernel": [[0, -1, 0], [-1, 5, -1], [0, -1, 0]], "does": "Adds detail."}
+                    ],
+                    "patterns": [{"name": "vertical_edge", "pixels": [[0, 0, 9, 9]], "shows": "dark, then bright"}],
+                }
+            ]
+        }
+    )
 
     filters: list[NamedKernel]
     patterns: list[NamedPattern]

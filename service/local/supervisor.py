@@ -39,6 +39,31 @@ class StartFailed(SightlineError):
     code = "start_failed"
 
 
+class Stopping:
+    """Whether a signal has asked for the end.
+
+    Not a threading.Event: a handler runs in the main thread, and if the signal comes while that thread holds the
+    Event's lock inside `wait`, `set` waits for the lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def set(self) -> None:
+        """Called by the signal's handler."""
+        self._asked = True
+
+    def is_set(self) -> bool:
+        """Whether it was asked for."""
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps, unless it was asked for already; returns whether it was asked for by then."""
+        if not self._asked:
+            time.sleep(seconds)
+        return self._asked
+
+
 def supervise(settings: Settings, console: Console, *, with_parent: bool) -> None:
     """Serves until SIGINT or SIGTERM.
 
@@ -50,7 +75,7 @@ def supervise(settings: Settings, console: Console, *, with_parent: bool) -> Non
     Raises:
         SightlineError: the bundle, the port or the start is refused.
     """
-    stopping = threading.Event()
+    stopping = Stopping()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     if with_parent:
@@ -120,9 +145,7 @@ def _estimate() -> str:
     return "This is the first start here." if seconds is None else f"The last start here took {seconds:.0f} s."
 
 
-def _supervise_cluster(
-    settings: Settings, mark: RunMark, stopping: threading.Event, console: Console, started: float
-) -> None:
+def _supervise_cluster(settings: Settings, mark: RunMark, stopping: Stopping, console: Console, started: float) -> None:
     log = settings.log_file or mark.folder / "requests"
     if settings.log_file is None:
         os.mkfifo(log)
@@ -157,7 +180,7 @@ def _supervise_cluster(
             cluster.wait(timeout=grace_s)
 
 
-def _wait_until_ready(settings: Settings, cluster: "subprocess.Popen[bytes]", stopping: threading.Event) -> None:
+def _wait_until_ready(settings: Settings, cluster: "subprocess.Popen[bytes]", stopping: Stopping) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not stopping.wait(0.1):
         if cluster.poll() is not None:

@@ -75,6 +75,12 @@ def confidence(before: float, now: float, count: float = 20) -> dict[str, str]:
     }
 
 
+def explanations(answered: float, busy: float) -> dict[str, str]:
+    """Requests a minute for an explanation."""
+    name = 'sightline_explanation_requests_total{kind="explain",status="%s"}'
+    return {name % 200: f"0+{answered}x100", name % 503: f"0+{busy}x100"}
+
+
 def replicas(count: int, lives: int) -> dict[str, str]:
     """One after another, each for a number of minutes; and one from minute 60 on."""
     name = 'sightline_model_info{replica="%s"}'
@@ -111,6 +117,7 @@ CASES = {
         {"ray_node_mem_used": "85x100", "ray_node_mem_total": "100x100"},
     ),
     "SightlineInferenceFailures": Case(outcomes(998, 2), outcomes(999.5, 0.5)),
+    "SightlineExplanationsFailing": Case(explanations(8, 2), explanations(9.5, 0.5)),
     "SightlineDecodeFailuresHigh": Case(
         outcomes(90, 0) | {'sightline_decode_failures_total{reason="truncated"}': "0+6x100"},
         outcomes(90, 0) | {'sightline_decode_failures_total{reason="truncated"}': "0+4x100"},
@@ -125,6 +132,7 @@ CASES = {
 LOW_TRAFFIC = {
     "SightlineErrorBudgetFastBurn": requests(1, 0.5),
     "SightlineLatencyBudgetFastBurn": answers(1, 0.5),
+    "SightlineExplanationsFailing": explanations(0.5, 0.5),
     "SightlineClassMixDrift": mix((1.8, 0.2)),
     "SightlineConfidenceDrop": confidence(0.2, 0.8, count=2),
 }

@@ -4,6 +4,7 @@ Each engine must give the reference's answers on the validation images, within i
 does not pass are not written; if several precisions share a file, the engine is marked so that it never serves.
 """
 
+import io
 import json
 import shlex
 import shutil
@@ -20,12 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from rich.console import Console
 from safetensors.torch import save
 
 from training.data.images import TRAINING_LIMITS
 from training.data.preparation import Evidence
-from training.evaluation.numbers import REFERENCE_ENGINE, evaluate, predict
+from training.evaluation.numbers import REFERENCE_ENGINE, evaluate, predict, top_losses
 from training.export.checked_engines import available
 from training.export.conversion import FORMATS, Format, convert
 from training.export.model_card import render_card
@@ -44,6 +46,7 @@ from vision.bundle.manifest import (
     Provenance,
 )
 from vision.bundle.store import load_bundle, next_version, save_bundle
+from vision.bundle.worst import MAX_SIDE_PX, MAX_WORST, WorstEntry, worst_files
 from vision.engines.servable import Servable
 from vision.image import decode
 from vision.prediction import probabilities
@@ -120,6 +123,7 @@ def compose_bundle(
     files = {name: data for name, data in files.items() if not any(name.startswith(prefix) for prefix in refused)}
     reference = numbers[REFERENCE_ENGINE]
     files[METRICS_FILE] = _json(numbers)
+    files |= _worst_files(evidence, logits, categories, temperature)
     baseline = Baseline.measure(probabilities(logits, temperature), evidence.train.labels, categories)
     files[BASELINE_FILE] = _json(baseline.model_dump())
     metrics = {f"test_{name}": reference[name] for name in _IN_MANIFEST}
@@ -228,6 +232,32 @@ def _golden_files(
     return {f"golden/{name}": data for name, data in images.items()} | {
         GOLDEN_FILE: expected.model_dump_json(indent=2).encode()
     }
+
+
+def _worst_files(
+    evidence: Evidence, logits: npt.NDArray[np.floating], categories: Sequence[str], temperature: float
+) -> dict[str, bytes]:
+    """Small pictures of the test images that were answered wrongly, those with the largest losses first."""
+    labels, scores = evidence.test.labels, probabilities(logits, temperature)
+    order = top_losses(logits, labels, temperature, len(labels))
+    worst = [index for index in order if scores[index].argmax() != labels[index]][:MAX_WORST]
+    entries = [
+        WorstEntry(
+            label=categories[labels[index]],
+            predicted=categories[scores[index].argmax()],
+            score=round(float(scores[index].max()), 6),
+        )
+        for index in worst
+    ]
+    return worst_files(entries, [_small_png(evidence.test.images[index]) for index in worst])
+
+
+def _small_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _json(value: object) -> bytes:

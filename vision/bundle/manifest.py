@@ -8,6 +8,7 @@
       openvino-int8/      the same in 8-bit integers, if requested and within its gate
       model.pt2 model.onnx  the same for other runtimes, if requested
       golden/             a few real images and the probabilities that must be reproduced
+      worst/              up to 24 small pictures of test images that were answered wrongly
       metrics.json        every number of the test images, for each engine
       baseline.json       statistics of the answers to the test images, to detect drift
       MODEL_CARD.md       for people

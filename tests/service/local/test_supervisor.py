@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -217,3 +218,22 @@ def test_a_signal_during_the_start_ends_it_with_status_0(models: Path, tmp_path:
     time.sleep(4)
     assert service.stop() == 0, service.printed
     assert left_of(service.process.pid) == []
+
+
+def test_a_signal_at_any_moment_of_the_wait_is_not_lost_and_hangs_nothing() -> None:
+    """With a threading.Event this hung within a second: its handler waited for a lock that its own thread held."""
+    program = """
+import signal
+from service.local.supervisor import Stopping
+
+ended = 0
+while ended < 3000:
+    stopping = Stopping()
+    signal.signal(signal.SIGALRM, lambda *_: stopping.set())
+    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
+    while not stopping.wait(0.00002):
+        pass
+    ended += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)
