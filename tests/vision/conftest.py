@@ -1,10 +1,18 @@
-"""A bundle that a test may damage, and the tool of a careful forger."""
+"""A bundle that a test may damage, the tool of a careful forger, and bundles of networks that were never trained."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from vision.bundle.manifest import WEIGHTS_FILE, ArchitectureEntry
+from vision.bundle.store import load_bundle
+
+SHIPPED = Path(__file__).resolve().parents[2] / "service" / "demo" / "digits" / "1"
 
 
 @pytest.fixture
@@ -42,3 +50,33 @@ def change_golden(folder, forge):
         forge()
 
     return change_rows
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The demo's bundle as the repository holds it: a trained simple_resnet that reads gray squares of 16 px."""
+    return load_bundle(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def bundle_of(shipped):
+    """A network in eval mode as a bundle in memory: bundle_of(model, preprocessing, categories[, name, arguments]).
+
+    Torch can load it if the registry builds the same network from `name` and `arguments`; OpenVINO always.
+    """
+    from safetensors.torch import save
+
+    from training.export.conversion import convert
+    from vision.engines.servable import Servable
+
+    def make(model, preprocessing, categories, name="simple_resnet", **arguments):
+        files = convert(Servable(model, preprocessing).eval(), (), np.zeros((1, *preprocessing.shape), np.uint8))
+        files[WEIGHTS_FILE] = save({key: tensor.contiguous() for key, tensor in model.state_dict().items()})
+        changes = {
+            "architecture": ArchitectureEntry(name=name, arguments=arguments),
+            "categories": tuple(f"category {index}" for index in range(categories)),
+            "preprocessing": preprocessing,
+        }
+        return dataclasses.replace(shipped, manifest=shipped.manifest.model_copy(update=changes), files=files)
+
+    return make

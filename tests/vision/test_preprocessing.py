@@ -212,6 +212,50 @@ def test_describe_says_every_field(changes, said, otherwise):
     assert otherwise in PADDED.describe()
 
 
+@pytest.mark.parametrize("changes", [{}, {"policy": "squash", "resize_px": 70}, {"policy": "crop", "resize_px": 70}])
+def test_describe_is_one_sentence_of_what_each_step_does(changes):
+    preprocessing = Preprocessing.model_validate(PADDED.model_dump() | changes)
+    steps = preprocessing.describe_steps()
+    names = [step.name for step in preprocessing.steps(noise(5, 5))]
+    assert list(steps) == [*names, "normalised"]
+    rest = preprocessing.describe()
+    for part in steps.values():
+        before, found, rest = rest.partition(part)
+        assert found, part
+        assert before in ("It ", ", ", " and "), "nothing is said that is not part of a step"
+    assert rest == "."
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("policy", "resize_px"), [("crop", 16), ("crop", 21), ("pad", 16), ("pad", 11), ("squash", 16), ("squash", 21)]
+)
+@pytest.mark.parametrize(
+    ("interpolation", "antialias"), [("bilinear", True), ("bilinear", False), ("nearest", True), ("bicubic", True)]
+)
+def test_the_last_step_is_what_apply_returns(channels, policy, resize_px, interpolation, antialias):
+    preprocessing = Preprocessing.zero_one(
+        16,
+        policy=policy,
+        resize_px=resize_px,
+        channels=channels,
+        fill=77,
+        interpolation=interpolation,
+        antialias=antialias,
+    )
+    for size in [(40, 23), (23, 40), (16, 16), (21, 21), (7, 5), (1, 1), (400, 3), (3, 400)]:
+        image = noise(*size)
+        channel, resized, squared = preprocessing.steps(image)
+        assert (channel.name, resized.name, squared.name) == ("channels", "resized", "squared")
+        assert np.array_equal(squared.pixels, preprocessing.apply(image))
+        assert channel.pixels.shape == (*image.shape[:2], channels)
+        assert channels == 1 or np.array_equal(channel.pixels, image)
+        assert {step.pixels.dtype for step in (channel, resized, squared)} == {np.dtype(np.uint8)}
+        sides = resized.pixels.shape[:2]
+        assert resized.pixels.shape[2] == channels
+        assert (max(sides) if policy == "pad" else min(sides)) == resize_px
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -4,17 +4,12 @@ import asyncio
 import time
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 from loadtests.bodies import Body, broken
-from service.errors import PROBLEMS, InferenceFailed
-from service.http.schemas import Problem
+from service.errors import InferenceFailed
+from tests.service.conftest import bad_images, problem
 from vision.errors import ImageError
-
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8))
-KEYS = ["type", "title", "status", "detail", "code", "remedy", "request_id"]
 
 
 class Wrapped:
@@ -62,38 +57,6 @@ def png(digit, encoded) -> bytes:
 def label(response: httpx.Response) -> str:
     assert response.status_code == 200, response.text
     return response.json()["results"][0]["predictions"][0]["label"]
-
-
-def problem(response: httpx.Response, status: int, code: str) -> Problem:
-    """The problem in a response, after everything that holds for every one of them."""
-    assert (response.status_code, response.json()["code"]) == (status, code), response.text
-    assert response.headers.get_list("content-type") == ["application/problem+json"]
-    assert list(response.json()) == KEYS
-    document = Problem.model_validate_json(response.content, strict=True)
-    kind = PROBLEMS[code]
-    assert (document.type, document.title, document.remedy) == (
-        f"urn:sightline:problem:{code}",
-        kind.title,
-        kind.remedy,
-    )
-    assert document.status == status
-    assert document.detail
-    assert response.headers.get_list("x-request-id") == [document.request_id]
-    assert response.headers.get_list("retry-after") == (["1"] if status == 503 else [])
-    return document
-
-
-def bad_images(png: bytes, encoded) -> dict[str, tuple[int, bytes]]:
-    """For every code of an ImageError, its status and an image that has it."""
-    return {
-        "empty": (400, b""),
-        "not_an_image": (415, b"hello, world"),
-        "unsupported_format": (415, b"%PDF-1.7"),
-        "too_many_bytes": (413, encoded(NOISE, "PNG")),
-        "too_many_pixels": (413, encoded(Image.new("L", (10_001, 1)), "PNG")),
-        "truncated": (422, png[: len(png) // 2]),
-        "corrupt": (422, png[:100] + bytes(100) + png[200:]),
-    }
 
 
 CODES = sorted(kind.code for kind in ImageError.__subclasses__())

@@ -15,6 +15,7 @@ class Changed:
         self._classifier = classifier
         self.bundle = classifier.bundle
         self.engine = classifier.engine
+        self.has_linear_head = classifier.has_linear_head
         self.answers_as: ModelId | None = None
 
     async def classify(self, data: bytes, deadline: float):
@@ -48,11 +49,13 @@ def test_a_classification_carries_the_model_that_made_it(served, changed, digit,
 def test_models_follows_the_classifiers_bundle(served, changed) -> None:
     async def scenario(client: httpx.AsyncClient) -> list[dict]:
         answers = [(await client.get("/models")).json()["models"][0]]
-        manifest = changed.bundle.manifest.model_copy(update={"version": 2, "categories": ("zero", "one")})
+        manifest = changed.bundle.manifest.model_copy(update={"version": 2, "categories": tuple("abcdefghij")})
         changed.bundle = dataclasses.replace(changed.bundle, manifest=manifest, digest="0123456789ab")
         answers.append((await client.get("/models")).json()["models"][0])
         return answers
 
     first, second = served.run(scenario, changed)
-    assert (first["version"], len(first["categories"])) == (1, 10)
-    assert (second["version"], second["categories"], second["digest"]) == (2, ["zero", "one"], "0123456789ab")
+    assert (first["version"], first["categories"]) == (1, list("0123456789"))
+    assert (second["version"], second["categories"], second["digest"]) == (2, list("abcdefghij"), "0123456789ab")
+    renamed = str.maketrans("0123456789", "abcdefghij")
+    assert [one["label"] for one in second["golden"]] == [one["label"].translate(renamed) for one in first["golden"]]
