@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from service.errors import MethodUnavailable
+from service.errors import InvalidParameter, MethodUnavailable
 from service.explanation.pictures import overlay, preview
 from service.explanation.subject import Look
 from vision.explanation import class_activation, cover, neutral, occlusion
@@ -28,6 +28,7 @@ def explain(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], Cal
 
     Raises:
         MethodUnavailable: method=cam, and the network is not mean → linear.
+        InvalidParameter: the box reaches beyond the image.
     """
     subject = look.subject
     logits = look.seen.logits
@@ -44,6 +45,7 @@ def explain(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], Cal
         "box": look.box,
         "logits": {name: round(float(logits[index]), _DIGITS) for name, index in named.items()},
         "predictions": subject.ranked(subject.scores(logits)),
+        "agreement": subject.agreement(look),
     }
     found, draw = _METHODS[parameters["method"]](look, parameters, label, against)
     return answer | found, draw
@@ -75,8 +77,14 @@ def _cover(
     look: Look, parameters: dict[str, Any], label: int, against: int | None
 ) -> tuple[dict[str, Any], Callable[[], Image.Image]]:
     subject = look.subject
+    left, top, across, down = parameters["cover"]
+    width, height = look.size
+    if left + across > width or top + down > height:
+        raise InvalidParameter(
+            f"cover is {left},{top},{across},{down} and reaches beyond the upright image of {width}×{height} px."
+        )
     value = neutral(subject.preprocessing)
-    covered = cover(look.decoded.pixels, tuple(parameters["cover"]), value)
+    covered = cover(look.decoded.pixels, (left, top, across, down), value)
     logits = subject.taps.infer(subject.preprocessing.apply(covered)[None])[0]
     before, after = subject.scores(look.seen.logits), subject.scores(logits)
     named = dict.fromkeys(row["label"] for scores in (before, after) for row in subject.ranked(scores))

@@ -48,7 +48,7 @@ class Lane:
         """The body of the answer.
 
         Args:
-            question: `kind`, `parameters`, `picture`, `about` and, if it is to be compared, `served`.
+            question: `kind`, `parameters`, `picture` and `about`.
             image: encoded, hostile.
 
         Raises:

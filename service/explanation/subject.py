@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vision.bundle.store import Bundle
+from vision.engines.engine import Engine
 from vision.engines.taps import Observation, Taps
 from vision.explanation import is_exact
 from vision.geometry import seen
@@ -24,15 +25,17 @@ class Subject:
     Args:
         bundle: verified.
         taps: on the same bundle.
+        twin: a copy of the engine that serves, for comparison; None if it serves on another device.
         limits: for decoding.
 
     Attributes:
         exact: whether the last maps and the linear head give the logits, proved on the golden images.
     """
 
-    def __init__(self, bundle: Bundle, taps: Taps, limits: DecodeLimits) -> None:
+    def __init__(self, bundle: Bundle, taps: Taps, twin: Engine | None, limits: DecodeLimits) -> None:
         self.bundle = bundle
         self.taps = taps
+        self.twin = twin
         self.limits = limits
         self.preprocessing = bundle.manifest.preprocessing
         self.categories = bundle.manifest.categories
@@ -47,6 +50,13 @@ class Subject:
         """The best labels of (classes,) probabilities as JSON."""
         best = top_k(scores, self.categories, _SHOWN_LABELS)
         return [{"label": label, "score": round(score, 6)} for label, score in best]
+
+    def agreement(self, look: "Look") -> dict[str, Any] | None:
+        """How far the serving engine's probabilities are from those of the taps; None without a twin."""
+        if self.twin is None:
+            return None
+        apart = np.abs(self.scores(self.twin.infer(look.square[None])[0]) - self.scores(look.seen.logits)).max()
+        return {"engine": self.twin.description, "largest_difference": round(float(apart), 6)}
 
     def look_at(self, data: bytes) -> "Look":
         """Decodes an image.

@@ -20,7 +20,7 @@ from service.explanation.inspection import inspection
 from service.explanation.pictures import png
 from service.explanation.subject import Subject
 from vision.bundle.store import load_bundle
-from vision.engines.selection import load_taps
+from vision.engines.selection import load_taps, load_twin
 from vision.errors import ImageError, SightlineError
 from vision.image import DecodeLimits, silence_pillow
 
@@ -64,7 +64,9 @@ def _load(start: dict[str, Any]) -> Subject:
     if bundle.digest != start["digest"]:
         raise InferenceFailed(f"{bundle.path} now holds {bundle.digest}; {start['digest']} is served.")
     limits = DecodeLimits(**start["limits"])
-    return Subject(bundle, load_taps(bundle, start["engine"], start["threads"]), limits)
+    engine, threads = start["engine"], start["threads"]
+    taps, twin = load_taps(bundle, engine, threads), load_twin(bundle, engine, threads)
+    return Subject(bundle, taps, twin, limits)
 
 
 def _answer(subject: Subject, question: dict[str, Any], image: bytes) -> bytes:
@@ -78,10 +80,6 @@ def _answer(subject: Subject, question: dict[str, Any], image: bytes) -> bytes:
             return png(draw())
     except RuntimeError as error:  # torch and OpenVINO raise it
         raise InferenceFailed(f"The network failed on this image: {error}") from error
-    if served := question.get("served"):
-        scores = subject.scores(look.seen.logits)
-        apart = max(abs(float(own) - other) for own, other in zip(scores, served["scores"], strict=True))
-        answer["agreement"] = {"engine": served["engine"], "largest_difference": round(apart, 6)}
     ended = time.monotonic()
     timings = {"decode": decoded - begun, "compute": ended - decoded}
     answer["timings_ms"] = {name: round(1000 * seconds, 3) for name, seconds in timings.items()}

@@ -1,6 +1,5 @@
 """POST /explain, /activations and /inspect: one image each, answered in the lane of explanations."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, Protocol
 
@@ -81,7 +80,7 @@ def add_explanations(api: FastAPI, classifier: ClassifierLike, lane: LaneLike, g
             "cells": cells,
             "cover": _box(cover) if method == "cover" else None,
         }
-        return await desk.answer(request, "explain", parameters, compare=True)
+        return await desk.answer(request, "explain", parameters)
 
     async def activations(
         request: Request, layer: Layer = "first", filter: Filter = None, row: Place = None, column: Place = None
@@ -113,7 +112,7 @@ def _add(api: FastAPI, route: Callable[..., Awaitable[Response]], summary: str, 
 
 
 class _Desk:
-    """Takes requests for the lane: reads the image, has it classified for comparison, and hands the question on."""
+    """Takes requests for the lane: reads the image, and hands the question on."""
 
     def __init__(self, classifier: ClassifierLike, lane: LaneLike, gate: Gate, settings: Settings) -> None:
         self._classifier = classifier
@@ -135,14 +134,13 @@ class _Desk:
             raise InvalidParameter(f"{name} is {label[:80]!r}; the categories are {first}.")
         return categories.index(label)
 
-    async def answer(self, request: Request, kind: str, parameters: dict[str, Any], compare: bool = False) -> Response:
+    async def answer(self, request: Request, kind: str, parameters: dict[str, Any]) -> Response:
         """The answer to one request.
 
         Args:
             request: holds one image.
             kind: explain, activations or inspect.
             parameters: checked.
-            compare: whether the answer says how far the served engine's probabilities are from its own.
         """
         if not self._settings.explain:
             raise ExplanationsOff("Explanations are switched off here.")
@@ -157,11 +155,6 @@ class _Desk:
                 "picture": _wants_picture(request),
                 "about": self._about(request),
             }
-            if compare:
-                served = await self._classifier.classify(image, time.monotonic() + self._settings.request_timeout_s)
-                question["served"] = {"engine": self._classifier.engine, "scores": served.scores.tolist()}
-                if parameters.get("cover"):
-                    _check_inside(parameters["cover"], served.width, served.height)
             body = await self._lane.ask(question, image)
         return Response(body, media_type=_PNG if question["picture"] else "application/json")
 
@@ -189,11 +182,3 @@ def _box(text: str | None) -> tuple[int, ...]:
             f"cover is {(text or '')[:40]!r}; it must be left,top,width,height in whole pixels, e.g. cover=10,20,64,64."
         )
     return tuple(numbers)
-
-
-def _check_inside(box: tuple[int, int, int, int], width: int, height: int) -> None:
-    left, top, across, down = box
-    if left + across > width or top + down > height:
-        raise InvalidParameter(
-            f"cover is {left},{top},{across},{down} and reaches beyond the upright image of {width}×{height} px."
-        )

@@ -42,10 +42,10 @@ class _Answer(_Part):
 
 
 class Agreement(_Part):
-    """How far the engine that serves is from the copy that explains, on this image."""
+    """How far a copy of the engine that serves is from the copy that explains, on this image."""
 
     engine: str
-    """The engine that serves."""
+    """The kind of engine that serves."""
     largest_difference: float
     """Of the probabilities of all categories."""
 
@@ -95,7 +95,8 @@ class ExplainResponse(_Answer):
     """Logit of `label` and of `against`."""
     predictions: list[LabelScore]
     """The best first."""
-    agreement: Agreement
+    agreement: Agreement | None
+    """Null if the engine serves on another device than the CPU."""
     grid: Matrix | None = None
     """cam: what each cell adds to the logit, or to the difference of the two; occlusion: what is lost without it."""
     sum: float | None = None
@@ -223,7 +224,7 @@ class ActivationsResponse(_Answer):
             "kernel_px": 3,
             "stride": 1,
             "padding": 1,
-            "activation": "Relu",
+            "activation": "ReLU",
             "input": [1, 16, 16],
             "output": [16, 16, 16],
         },

@@ -70,7 +70,9 @@ class ModelInfo(_Part):
     metrics: dict[str, float]
     """Measured on held-out images when it was trained."""
     test_images: int | None
-    """Number of the images that it was measured on; null if the bundle does not say."""
+    """Number of the test images; null if the bundle does not say."""
+    accuracy: float | None
+    """Share of them that the engine which serves got right; null if the bundle does not say."""
     reliability: list[ReliabilityBin]
     """How often answers of each probability were right on those images; empty bins are left out."""
     golden: list[GoldenImage]
@@ -93,6 +95,7 @@ class ModelList(_Part):
                             "categories": ["0", "1", "2"],
                             "metrics": {"test_acc@1": 0.9956},
                             "test_images": 452,
+                            "accuracy": 0.9956,
                             "reliability": [
                                 {"low": 0.93, "high": 1.0, "images": 444, "confidence": 0.99, "accuracy": 1.0}
                             ],

@@ -92,6 +92,7 @@ def _model_info(classifier: ClassifierLike, settings: Settings, numbers: TestNum
         preprocessing=manifest.preprocessing.describe(),
         metrics=manifest.metrics,
         test_images=numbers.images if numbers else None,
+        accuracy=numbers.accuracy if numbers else None,
         reliability=[entry for entry in numbers.reliability if entry.images] if numbers else [],
         golden=[
             GoldenImage(label=best.label, score=round(best.score, 6))

@@ -11,9 +11,20 @@ import numpy as np
 
 from vision.engines.taps import FirstLayer, LinearHead, as_padding
 
-_ACTIVATIONS = frozenset(
-    {"Relu", "Clamp", "Tanh", "Sigmoid", "Swish", "HSwish", "HSigmoid", "Elu", "Gelu", "Mish", "SoftPlus"}
-)
+# OpenVINO's name → the one that papers use.
+_ACTIVATIONS = {
+    "Relu": "ReLU",
+    "Clamp": "clamp",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Swish": "SiLU",
+    "HSwish": "hard swish",
+    "HSigmoid": "hard sigmoid",
+    "Elu": "ELU",
+    "Gelu": "GELU",
+    "Mish": "Mish",
+    "SoftPlus": "softplus",
+}
 # Between the mean and the matrix: they change the shape only.
 _SHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Gather", "Convert"})
 
@@ -69,7 +80,7 @@ def first_convolution(model: Any) -> First | None:
         convolved, bias = follower, np.broadcast_to(added, (1, len(kernels), 1, 1)).reshape(-1)
         follower = _only_follower(convolved)
     named = follower is not None and follower.get_type_name() in _ACTIVATIONS
-    layer = FirstLayer(kernels, bias, min(strides), padding, follower.get_type_name() if named else "")
+    layer = FirstLayer(kernels, bias, min(strides), padding, _activation(follower) if named else "")
     return First(
         layer, node.input(0).get_source_output(), convolved.output(0), (follower if named else convolved).output(0)
     )
@@ -112,6 +123,13 @@ def maps_by_size(model: Any) -> list[Any]:
         if size != (1, 1) and shape[0].is_dynamic:
             last[size] = node.output(0)
     return list(last.values())
+
+
+def _activation(node: Any) -> str:
+    about = node.get_attributes()
+    if node.get_type_name() == "Clamp" and (about.get("min"), about.get("max")) == (0, 6):
+        return "ReLU6"
+    return _ACTIVATIONS[node.get_type_name()]
 
 
 def _is_mean_of_maps(node: Any) -> bool:

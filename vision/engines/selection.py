@@ -10,7 +10,7 @@ import numpy as np
 
 from vision.bundle.manifest import OPENVINO_FILE
 from vision.bundle.store import Bundle
-from vision.engines.engine import ServingEngine
+from vision.engines.engine import Engine, ServingEngine
 from vision.engines.taps import Taps
 from vision.errors import EngineUnavailable, GoldenMismatch, ImageError
 from vision.hardware import count_gpus, has_torch
@@ -63,6 +63,26 @@ def load_taps(bundle: Bundle, engine: str, threads: int) -> Taps:
     from vision.engines.torch_taps import TorchTaps
 
     return TorchTaps(bundle, threads)
+
+
+def load_twin(bundle: Bundle, engine: str, threads: int) -> Engine | None:
+    """A second copy of an engine that serves on the CPU, for one inference at a time; None for one on another device.
+
+    Args:
+        bundle: verified.
+        engine: the description of the serving engine.
+        threads: CPU threads for one inference, at least 1.
+    """
+    kind, _, precision = engine.partition("-")
+    if kind == "openvino":
+        from vision.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(bundle, precision, threads)  # type: ignore[arg-type]  # it is one of its own names
+    if engine == "torch-f32":
+        from vision.engines.torch_engine import TorchEngine
+
+        return TorchEngine(bundle, threads)
+    return None
 
 
 def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:

@@ -25,7 +25,7 @@ class FirstLayer:
         bias: (F,); zeros if there is none.
         stride: in both directions.
         padding: as `vision.convolution` takes it.
-        activation: the function that follows, e.g. Relu; an empty text if the maps are used as they are.
+        activation: the function that follows, e.g. ReLU; an empty text if the maps are used as they are.
     """
 
     kernels: Maps

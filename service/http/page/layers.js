@@ -35,7 +35,7 @@ export function layers(take) {
 }
 
 function told({ layer, proof, engine }) {
-	const text = `${layer.filters} filters of ${layer.kernel_px}×${layer.kernel_px}${layer.channels > 1 ? ` over ${layer.channels} channels` : ""}, stride ${layer.stride}, padding ${layer.padding}${layer.activation ? `, then ${layer.activation === "Relu" ? "ReLU" : layer.activation}` : ""}: input ${layer.input.join("×")} → ${layer.output.join("×")}. Choose a filter to compute it step by step above.`;
+	const text = `${layer.filters} filters of ${layer.kernel_px}×${layer.kernel_px}${layer.channels > 1 ? ` over ${layer.channels} channels` : ""}, stride ${layer.stride}, padding ${layer.padding}${layer.activation ? `, then ${layer.activation}` : ""}: input ${layer.input.join("×")} → ${layer.output.join("×")}. Choose a filter to compute it step by step above.`;
 	const same = `One whole map again, ${proof.cells} cells: vision.convolution ${proof.textbook.toFixed(6)} · ${engine} ${proof.engine.toFixed(6)} · largest difference ${proof.largest_difference.toExponential(1)}`;
 	return el("div", el("p", { text }), el("p", { class: "facts", text: same }));
 }

@@ -70,11 +70,8 @@ function header() {
 			state.server === "unreachable" ? "The server cannot be reached." : "The server is starting…";
 		return;
 	}
-	const right = served.metrics["test_acc@1"];
-	const proof =
-		right === undefined
-			? ""
-			: `, ${percent(right)} right${served.test_images ? ` on ${served.test_images} unseen images` : ""}`;
+	const { accuracy, test_images: images } = served;
+	const proof = accuracy === null ? "" : `, ${percent(accuracy)} right on ${images} unseen images`;
 	byId("model").textContent = `${served.name}: knows ${known(served.categories)}${proof}`;
 	byId("about").hidden = false;
 	byId("about").lastElementChild.textContent =

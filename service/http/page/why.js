@@ -129,7 +129,7 @@ function summary(answer) {
 	const { label, against, logits, agreement } = answer;
 	const difference = against ? logits.label - logits.against : logits.label;
 	const told = against
-		? `logit of ${label} − logit of ${against} = ${logits.label.toFixed(3)} − ${logits.against.toFixed(3)} = ${difference.toFixed(3)}`
+		? `logit of ${label} − logit of ${against} = ${logits.label.toFixed(3)} − ${logits.against < 0 ? `(${logits.against.toFixed(3)})` : logits.against.toFixed(3)} = ${difference.toFixed(3)}`
 		: `logit of ${label} = ${difference.toFixed(3)}`;
 	return el(
 		"div",
@@ -138,7 +138,7 @@ function summary(answer) {
 			: el("p", `Each cell in turn gets the value ${answer.cover_value.join(", ")}; the map shows what is lost.`),
 		el("p", {
 			class: "facts",
-			text: `Computed by ${answer.engine}, a copy that shows its insides; ${agreement.engine} serves. Their probabilities for this image differ by at most ${agreement.largest_difference.toFixed(6)}.`,
+			text: `Computed by ${answer.engine}, a copy that shows its insides.${agreement ? ` Its probabilities for this image and those of ${agreement.engine}, which serves, differ by at most ${agreement.largest_difference.toFixed(6)}.` : ""}`,
 		}),
 		el("ul", { class: "bars" }, ...answer.predictions.map((one) => bar(one.label, one.score))),
 	);
