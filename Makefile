@@ -12,7 +12,7 @@ SERVICE := $(VENV)/.service
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve train demo test check compose-test loadtest capacity bench docs lock clean
+.PHONY: help install serve train demo test check compose-test loadtest capacity bench docs pictures lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ bench: $(INSTALLED) ## measure Sightline beside its peers and the bare loop; nee
 
 docs: $(INSTALLED) ## write the pages under docs/ that follow from the code
 	@$(PY) docs/generate.py
+
+pictures: $(INSTALLED) ## draw the pictures of the page in docs/pictures/; needs chromium
+	@$(PY) docs/pictures.py
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: $(INSTALLED) ## compile pyproject.toml into the hashed locks; those of the images are parts of the first

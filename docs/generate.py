@@ -40,7 +40,6 @@ _TREE = {
     ".lock": "every package to install, with version and hash; written by `make lock`",
     "sample.png": "a drawn digit to try",
     "tree.md": "this page",
-    "page.png": "picture: the web page",
     "report.png": "picture: the beginning of a training report",
     "capacity.png": "picture: latency and batch size against the offered load",
     "glyphs.safetensors": "the pretrained backbone of the demo",
@@ -51,7 +50,7 @@ _TREE = {
     "dashboards.json": "a Grafana dashboard, written by `python -m deploy.grafana.dashboards`",
 }
 # Folders of which the page names only the purpose.
-_UNLISTED = ("tests/", "docs/adr/", "docs/runbooks/", "service/demo/")
+_UNLISTED = ("tests/", "docs/adr/", "docs/runbooks/", "docs/pictures/", "service/demo/")
 _COMMENT = re.compile(r"^(?:#|//|/\*|--|<!--|\{#-)\s*(.*?)\s*(?:\*/|-->|-#\})?$")
 
 
@@ -73,6 +72,7 @@ def tree() -> str:
             lines += ["", f"## {folder.as_posix()}/" if folder != Path() else "## .", ""]
         lines.append(f"- `{path.name}` – {purpose(ROOT / path)}")
     lines += ["", "## service/demo/", "", "The bundle that is served if there is no model; `make demo` makes it again."]
+    lines += ["", "## docs/pictures/", "", "The page's views, by `make pictures`."]
     lines += ["", "## tests/", "", "Mirrors the folders above.", ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 

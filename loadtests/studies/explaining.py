@@ -1,8 +1,8 @@
 """`python -m loadtests.studies.explaining`: what explanations cost `/classify`, for decision 23.
 
-The service runs as shipped. Its capacity is measured with 64 clients in a closed loop. Then requests arrive as a Poisson
-process at half of that, in pairs of rounds with the same arrivals: one while the lane of explanations is busy all the
-time, one while it is idle; which comes first alternates. The last line is JSON.
+The service runs as shipped. Its capacity is measured with 64 clients in a closed loop. Then requests arrive as a
+Poisson process at half of that, in pairs of rounds with the same arrivals: one while the lane of explanations is busy
+all the time, one while it is idle; which comes first alternates. The last line is JSON.
 """
 
 import argparse
@@ -39,7 +39,8 @@ def main() -> None:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     bodies = list(photos(parsed.photos).values())
     with running(parsed.arch, parsed.photos, console) as sightline:
-        capacity = wrk(_CLIENTS, _CAPACITY_S, sightline.load)["requests_per_s"]
+        found = wrk(_CLIENTS, _CAPACITY_S, sightline.load)
+        capacity = found["requests"] / found["seconds"]
         rate = capacity / 2
         console.print(f"Capacity {capacity:.0f} requests/s; rounds at {rate:.0f}.")
         lane = _Lane(sightline, f"/explain?method={parsed.method}")
