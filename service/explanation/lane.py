@@ -5,6 +5,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -41,6 +42,8 @@ class Lane:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._busy = False
+        self._stopped = False
+        self._starting = threading.Lock()  # a process must not start behind the back of `stop`
         metrics.watch(EXPLAINING, lambda: float(self._busy))
         metrics.watch(MEMORY, self._resident, kind="explanation")
 
@@ -78,7 +81,9 @@ class Lane:
             raise ExplanationBusy("This replica is answering another explanation; it answers one at a time.")
 
     def stop(self) -> None:
-        """Ends the process, if there is one."""
+        """Ends the process, if there is one; no other is started."""
+        with self._starting:
+            self._stopped = True
         self._kill()
         self._thread.shutdown(wait=True)
 
@@ -101,17 +106,21 @@ class Lane:
         """The process, started if there is none that runs."""
         if self._process is not None and self._process.poll() is None:
             return self._process
-        self._metrics.count(EXPLANATION_STARTS)
+        self._kill()  # closes the pipes of one that has died
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [sys.executable, "-m", "service.explanation.worker"]
-        self._process = process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        )
+        with self._starting:
+            if self._stopped:
+                raise ExplanationFailed("The server is stopping.")
+            self._metrics.count(EXPLANATION_STARTS)
+            self._process = process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            )
         frames.write(process.stdin, self._start_message)  # type: ignore[arg-type]
         header, _ = frames.read(process.stdout)  # type: ignore[arg-type]
         if header["code"] is not None:
             self._kill()
-            raise ExplanationFailed(header["detail"])
+            raise ExplanationFailed(f"The process that explains refused to start: {header['detail']}")
         return process
 
     def _kill(self) -> None:

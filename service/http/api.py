@@ -30,7 +30,7 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
         title="Sightline",
         summary="Image classification: bytes in, ranked labels out.",
         version="1",
-        root_path=settings.root_path,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         docs_url=None,  # ours: service.http.pages
         redoc_url=None,
         redirect_slashes=False,
@@ -48,7 +48,7 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
     _add_health(api, classifier)
 
     add_reports(api, classifier, settings)
-    add_textbook(api)
+    add_textbook(api, gate, settings)
     add_explanations(api, classifier, lane, gate, settings)
     add_pages(api)
     api.add_middleware(RequestEnvelope, last_answer=last_answer, metrics=metrics)

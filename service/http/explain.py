@@ -73,6 +73,7 @@ def add_explanations(api: FastAPI, classifier: ClassifierLike, lane: LaneLike, g
         cells: Cells = DEFAULT_CELLS,
         cover: Cover = None,
     ) -> Response:
+        desk.check_on()  # before the parameters, which do not matter then
         parameters = {
             "method": method,
             "label": desk.index("label", label),
@@ -120,6 +121,11 @@ class _Desk:
         self._gate = gate
         self._settings = settings
 
+    def check_on(self) -> None:
+        """Raises ExplanationsOff if they are switched off."""
+        if not self._settings.explain:
+            raise ExplanationsOff("Explanations are switched off here.")
+
     def index(self, name: str, label: str | None) -> int | None:
         """The index of a category.
 
@@ -142,20 +148,19 @@ class _Desk:
             kind: explain, activations or inspect.
             parameters: checked.
         """
-        if not self._settings.explain:
-            raise ExplanationsOff("Explanations are switched off here.")
+        self.check_on()
         with self._gate.receiving() as hold:
             self._classifier.check_ready()
             self._lane.check_free()
             submission = await receive(request, self._settings, hold, max_images=1)
-            image = submission.images[0]
+            request.state.images = 1
             question: dict[str, Any] = {
                 "kind": kind,
                 "parameters": parameters,
                 "picture": _wants_picture(request),
                 "about": self._about(request),
             }
-            body = await self._lane.ask(question, image)
+            body = await self._lane.ask(question, submission.images[0])
         return Response(body, media_type=_PNG if question["picture"] else "application/json")
 
     def _about(self, request: Request) -> dict[str, Any]:

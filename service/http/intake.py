@@ -11,21 +11,30 @@ from service.http.forms import Submission, find_images
 from service.settings import Settings
 
 
-async def receive(request: Request, settings: Settings, hold: Callable[[int], None], max_images: int) -> Submission:
-    """The images of a request.
+async def read(request: Request, settings: Settings, hold: Callable[[int], None], max_bytes: int) -> bytes:
+    """The body of a request that has not been read.
 
     Args:
-        request: its body has not been read.
-        settings: limits of the body.
+        request: its body is read here.
+        settings: how long it may take.
         hold: see `service.http.admission.Gate.receiving`.
-        max_images: largest accepted number of images.
+        max_bytes: largest accepted body.
 
     Raises:
-        RequestError: the body is too late, too large, malformed, or holds no image or too many.
+        RequestError: the body is too late, too large or compressed.
     """
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            body = await read_body(request.stream(), request.headers, settings.max_body_bytes, hold)
+            return await read_body(request.stream(), request.headers, max_bytes, hold)
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
+
+
+async def receive(request: Request, settings: Settings, hold: Callable[[int], None], max_images: int) -> Submission:
+    """The images of a request that has not been read, at most max_images of them.
+
+    Raises:
+        RequestError: as `read`; or the body is malformed, or holds no image or too many.
+    """
+    body = await read(request, settings, hold, settings.max_body_bytes)
     return await find_images(body, request.headers, request.query_params.get("top_k"), max_images)

@@ -161,7 +161,7 @@ class ModelReport(_Part):
     """What happens to an image before the network sees it."""
     temperature: float
     """Divisor of the logits before the softmax."""
-    numbers: TestNumbers | None
+    numbers: TestNumbers | None = None
     """Of the serving engine, else of the reference; null if the bundle has none. No matrix beyond 100 categories."""
     parity: dict[str, Parity]
     """By engine."""

@@ -61,12 +61,19 @@ def _add_pictures(api: FastAPI, bundle_of: Callable[[str, int], Bundle]) -> None
     binary = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     shown = {200: binary, **problem_responses(404, 422)}
 
-    @api.get("/models/{name}/{version}/golden/{number}", summary="A golden image", responses=shown)
+    @api.get(
+        "/models/{name}/{version}/golden/{number}", summary="A golden image", response_class=Response, responses=shown
+    )
     async def golden(request: Request, name: Name, version: Version, number: Number) -> Response:
         images = bundle_of(name, version).golden.images
         return _picture(request, images[number] if number < len(images) else None, len(images))
 
-    @api.get("/models/{name}/{version}/worst/{number}", summary="One of the worst mistakes", responses=shown)
+    @api.get(
+        "/models/{name}/{version}/worst/{number}",
+        summary="One of the worst mistakes",
+        response_class=Response,
+        responses=shown,
+    )
     async def worst(request: Request, name: Name, version: Version, number: Number) -> Response:
         bundle = bundle_of(name, version)
         count = len(read_worst(bundle.files))

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from service.errors import InvalidParameter, MalformedRequest
-from service.http.admission import read_body
+from service.http.admission import Gate
 from service.http.files import unchanged_or
+from service.http.intake import read
 from service.http.openapi import problem_responses
 from service.http.textbook_schemas import ConvolveRequest, ConvolveResponse, FilterList
+from service.settings import Settings
 from vision.convolution import FILTERS, Padding, average_pool, conv2d, convolution_steps, max_pool, output_size
 from vision.patterns import PATTERNS
 
@@ -24,7 +26,7 @@ POOL_PX = 2
 _DIGITS = 9
 
 
-def add_textbook(api: FastAPI) -> None:
+def add_textbook(api: FastAPI, gate: Gate, settings: Settings) -> None:
     """The two routes."""
     listed = to_json(
         {
@@ -44,12 +46,12 @@ def add_textbook(api: FastAPI) -> None:
 
     api.add_api_route(
         "/convolve",
-        _convolve_route(),
+        _convolve_route(gate, settings),
         methods=["POST"],
         operation_id="convolve",
         summary="One convolution with every product, then ReLU and pooling",
         response_model=ConvolveResponse,
-        responses=problem_responses(400, 413, 415, 422),
+        responses=problem_responses(400, 408, 413, 415, 422, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -59,9 +61,10 @@ def add_textbook(api: FastAPI) -> None:
     )
 
 
-def _convolve_route() -> Callable[[Request], Awaitable[Response]]:
+def _convolve_route(gate: Gate, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     async def convolve(request: Request) -> Response:
-        body = await read_body(request.stream(), request.headers, MAX_BODY_BYTES, lambda count: None)
+        with gate.receiving() as hold:
+            body = await read(request, settings, hold, MAX_BODY_BYTES)
         return Response(to_json(_answer(_parse(body))), media_type="application/json")
 
     return convolve
@@ -72,8 +75,9 @@ def _parse(body: bytes) -> ConvolveRequest:
         return ConvolveRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        # Without pydantic's names of the alternatives, e.g. list[constrained-float].
-        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        # Behind the field pydantic names the alternative that it tried, e.g. list[constrained-float].
+        place = [str(part) for index, part in enumerate(first["loc"]) if index == 0 or isinstance(part, int)]
+        where = ".".join(place)
         if first["type"] == "json_invalid":
             raise MalformedRequest(f"The body is not JSON: {first['msg'][:200]}.") from error
         raise InvalidParameter(f"{where[:80] or 'The body'}: {first['msg'][:200]}.") from error

@@ -22,6 +22,7 @@ class ConvolveRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,  # a text is no number, and true is not 1
         use_attribute_docstrings=True,
         json_schema_extra={
             "examples": [
@@ -101,15 +102,15 @@ class ConvolveResponse(BaseModel):
 
     output: Matrix
     """Every sum with the bias."""
-    activated: Matrix | None
+    activated: Matrix | None = None
     """After ReLU, if it was asked for."""
-    pooled: Matrix | None
+    pooled: Matrix | None = None
     """After pooling, if it was asked for."""
     padded: list[tuple[int, int]]
     """Zeros added above and below, and to the left and right."""
     formula: list[str]
     """How the output's height and width follow from the input's."""
-    pool_formula: list[str] | None
+    pool_formula: list[str] | None = None
     """How the pooled height and width follow."""
     steps: list[ConvolveStep] | None = None
     """Every position, row by row, if they were asked for."""
