@@ -138,9 +138,7 @@ def test_openvino_names_the_activation_and_shows_its_maps(name, taps, squares):
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
-def test_a_linear_head_is_found_exactly_where_there_is_one(request, name, taps, engine):
-    if engine == "torch" and name in REARRANGED:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a linear layer behind anything counts as a head"))
+def test_a_linear_head_is_found_exactly_where_there_is_one(name, taps, engine):
     head = taps[engine].head
     assert (head is not None) == NETWORKS[name][4]
     assert head is None or len(head.weights) == len(head.bias) == CATEGORIES
@@ -161,15 +159,11 @@ def test_openvino_and_torch_give_the_same_logits_and_last_maps(name, taps, squar
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
-def test_the_stages_are_maps_that_shrink_from_input_to_output(request, name, taps, squares, engine):
-    if name in REARRANGED:
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="arrays in another order than (channels, h, w) are shown as maps")
-        )
+def test_the_stages_are_maps_that_shrink_from_input_to_output(name, taps, squares, engine):
     sides = [maps.shape[1:] for maps in taps[engine].observe(squares[0]).stages]
     assert all(height == width for height, width in sides)
     assert sides == sorted(set(sides), reverse=True)
-    assert len(sides) >= 3
+    assert len(sides) >= (1 if name.startswith("vit") else 3)  # patches are cut out once
 
 
 def test_openvino_and_torch_show_stages_of_the_same_shape(name, taps, squares):

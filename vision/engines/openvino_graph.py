@@ -25,6 +25,10 @@ _ACTIVATIONS = {
     "Mish": "Mish",
     "SoftPlus": "softplus",
 }
+_CONVOLUTIONS = frozenset({"Convolution", "GroupConvolution"})
+_KEEPS_MAPS = frozenset(
+    {*_ACTIVATIONS, "Add", "Multiply", "Subtract", "Divide", "PRelu", "MaxPool", "AvgPool", "Concat", "Slice", "Pad"}
+)
 # Between the mean and the matrix: they change the shape only.
 _SHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Gather", "Convert"})
 
@@ -61,8 +65,8 @@ class Head:
 
 def first_convolution(model: Any) -> First | None:
     """The first convolution; None if there is none, or if it is dilated, or padded or strided differently by side."""
-    node = next((node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"), None)
-    if node is None or (kernels := _constant(node, 1)) is None:
+    node = next((node for node in model.get_ordered_ops() if node.get_type_name() in _CONVOLUTIONS), None)
+    if node is None or node.get_type_name() != "Convolution" or (kernels := _constant(node, 1)) is None:
         return None
     about = node.get_attributes()
     strides, dilations = set(about["strides"]), set(about["dilations"])
@@ -76,7 +80,7 @@ def first_convolution(model: Any) -> First | None:
         return None
     convolved, bias = node, np.zeros(len(kernels), np.float32)
     follower = _only_follower(node)
-    if follower is not None and follower.get_type_name() == "Add" and (added := _constant(follower, 1)) is not None:
+    if follower is not None and follower.get_type_name() == "Add" and _is_bias(added := _constant(follower, 1)):
         convolved, bias = follower, np.broadcast_to(added, (1, len(kernels), 1, 1)).reshape(-1)
         follower = _only_follower(convolved)
     named = follower is not None and follower.get_type_name() in _ACTIVATIONS
@@ -109,20 +113,30 @@ def linear_head(model: Any) -> Head | None:
 
 
 def maps_by_size(model: Any) -> list[Any]:
-    """The last output of each height and width from the first convolution on, in the order of the graph."""
+    """The last maps of each height and width from the first convolution on, in the order of the graph.
+
+    What follows a transposition, a reshape or a matrix is not in the order channels, height, width, and is left out
+    until it meets maps again.
+    """
+    maps: set[str] = set()
     last: dict[tuple[int, int], Any] = {}
-    begun = False
     for node in model.get_ordered_ops():
-        begun = begun or node.get_type_name() == "Convolution"
-        if not begun or node.get_type_name() in ("Constant", "Result"):
+        follows = any(_source(node, index).get_friendly_name() in maps for index in range(node.get_input_size()))
+        if node.get_type_name() not in _CONVOLUTIONS and not (follows and node.get_type_name() in _KEEPS_MAPS):
             continue
         shape = node.output(0).get_partial_shape()
         if shape.rank.is_dynamic or len(shape) != 4 or any(side.is_dynamic for side in list(shape)[1:]):
             continue
+        maps.add(node.get_friendly_name())
         size = (shape[2].get_length(), shape[3].get_length())
-        if size != (1, 1) and shape[0].is_dynamic:
+        if size != (1, 1):
             last[size] = node.output(0)
     return list(last.values())
+
+
+def _is_bias(added: Any) -> bool:
+    """Whether this is one number for each channel, or one for all."""
+    return added is not None and (added.size == 1 or (added.ndim == 4 and added.size == added.shape[1]))
 
 
 def _activation(node: Any) -> str:
@@ -151,8 +165,8 @@ def _constant(node: Any, index: int) -> Any:
     return np.array(source.data) if source.get_type_name() == "Constant" else None
 
 
-def _source(node: Any) -> Any:
-    return node.input(0).get_source_output().get_node()
+def _source(node: Any, index: int = 0) -> Any:
+    return node.input(index).get_source_output().get_node()
 
 
 def _only_follower(node: Any) -> Any:

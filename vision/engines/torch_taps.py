@@ -11,6 +11,7 @@ from vision.bundle.store import Bundle
 from vision.engines.servable import Servable
 from vision.engines.taps import FirstLayer, LinearHead, Observation, as_padding
 from vision.engines.torch_engine import load_model
+from vision.explanation import is_exact
 from vision.image import Pixels
 
 
@@ -30,6 +31,8 @@ class TorchTaps:
         self.head: LinearHead | None = _linear_head(self._servable.model.head)
         self._entered: torch.Tensor | None = None
         self._watching = False
+        norms = (module for module in self._servable.modules() if isinstance(module, nn.LayerNorm))
+        self._widths = {norm.normalized_shape[-1] for norm in norms}
         self._maps: list[torch.Tensor] = []
         self._convolution = next(
             (module for module in self._servable.model.backbone.modules() if isinstance(module, nn.Conv2d)), None
@@ -40,6 +43,9 @@ class TorchTaps:
         side = bundle.manifest.preprocessing.crop_px
         if self._convolution is not None:
             self.first = _first_layer(self._convolution, side)
+        probe = np.random.default_rng(0).integers(0, 256, bundle.manifest.preprocessing.shape, dtype=np.uint8)
+        if not is_exact(self, [probe]):  # a head of one layer, but not behind the mean of maps
+            self.head = None
 
     def infer(self, images: Pixels) -> npt.NDArray[np.float32]:
         """(N, H, W, C) uint8 → (N, classes) logits."""
@@ -71,8 +77,15 @@ class TorchTaps:
             return
         if module is self._convolution:
             self._entered = inputs[0]
-        if isinstance(output, torch.Tensor) and output.ndim == 4:
+        if isinstance(output, torch.Tensor) and output.ndim == 4 and _gives_maps(module):
+            if output.shape[3] in self._widths:  # the channels are last, for a layer norm
+                return
             self._maps.append(output)
+
+
+def _gives_maps(module: nn.Module) -> bool:
+    """Whether a module convolves or normalises maps, itself or inside."""
+    return any(isinstance(one, nn.Conv2d | nn.BatchNorm2d) for one in module.modules())
 
 
 def _first_layer(convolution: nn.Conv2d, side: int) -> FirstLayer | None:

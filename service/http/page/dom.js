@@ -71,3 +71,12 @@ export function save(name, type, text) {
 	el("a", { href: url, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
+
+/** Makes elements anew, and gives the focus back to the one with the name that had it. */
+export function keepingFocus(host, make) {
+	const name = (one) => one.name + (one.ariaLabel ?? one.closest("label")?.querySelector("span")?.textContent);
+	const had = host.contains(document.activeElement) && name(document.activeElement);
+	make();
+	if (had && !host.contains(document.activeElement))
+		[...host.querySelectorAll("input, select, button")].find((one) => name(one) === had)?.focus();
+}

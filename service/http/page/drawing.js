@@ -27,7 +27,7 @@ export function drawing(canvas, done) {
 	};
 	const hand = () => {
 		clearTimeout(rest);
-		rest = setTimeout(() => done(encoded(canvas)), REST_MS);
+		if (strokes.length) rest = setTimeout(() => done(encoded(canvas)), REST_MS);
 	};
 
 	canvas.addEventListener("pointerdown", (event) => {
@@ -37,7 +37,7 @@ export function drawing(canvas, done) {
 		redraw();
 	});
 	canvas.addEventListener("pointermove", (event) => {
-		if (!canvas.hasPointerCapture(event.pointerId)) return;
+		if (!strokes.length || !canvas.hasPointerCapture(event.pointerId)) return; // cleared under the pen
 		strokes[strokes.length - 1].push(point(event));
 		redraw();
 	});

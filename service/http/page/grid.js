@@ -67,7 +67,8 @@ const round = (value) => Number(value.toFixed(4));
 
 /** A small picture of numbers: `colour` gives [red, green, blue], 0 to 255, for the index of a pixel. */
 export function pixels(width, height, colour, label) {
-	const canvas = el("canvas", { class: "pixels", width, height, role: "img", "aria-label": label });
+	const told = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+	const canvas = el("canvas", { class: "pixels", width, height, ...told });
 	const context = canvas.getContext("2d");
 	const data = context.createImageData(width, height);
 	for (let index = 0; index < width * height; index++) data.data.set([...colour(index), 255], 4 * index);

@@ -1,8 +1,8 @@
 // The first layer of the served model on the visitor's image, and the strongest maps of every size after it.
-import { EMPTY, bar, complaint, el, percent } from "./dom.js";
+import { bar, complaint, el, percent } from "./dom.js";
 import { section, short } from "./parts.js";
 import { pixels } from "./grid.js";
-import { aboutImage, load, moment } from "./load.js";
+import { aboutImage, absent, load, moment } from "./load.js";
 import { isAbort } from "./server.js";
 import { state } from "./state.js";
 
@@ -21,7 +21,7 @@ export function layers(take) {
 			const key = moment();
 			if (key === shown) return;
 			shown = key;
-			if (!state.answer || state.asking) return body.replaceChildren(el("p", EMPTY));
+			if (!state.answer || state.asking) return body.replaceChildren(absent());
 			await load(
 				body,
 				() => aboutImage("activations"),
@@ -92,7 +92,7 @@ export function journey() {
 		const key = moment();
 		if (!element.open || key === shown) return;
 		shown = key;
-		if (!state.answer || state.asking) return body.replaceChildren(el("p", EMPTY));
+		if (!state.answer || state.asking) return body.replaceChildren(absent());
 		await load(
 			body,
 			() => aboutImage("activations?layer=journey"),

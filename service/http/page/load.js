@@ -1,5 +1,5 @@
 // Requests about the image of the moment, and their answers put in place.
-import { complaint, el } from "./dom.js";
+import { EMPTY, complaint, el } from "./dom.js";
 import { askPatiently, isAbort } from "./server.js";
 import { signal, state } from "./state.js";
 
@@ -8,6 +8,10 @@ export const aboutImage = (path, waiting) => askPatiently(path, { body: state.im
 
 /** Changes when the image or its answer does. */
 export const moment = () => [state.submission, Boolean(state.answer), Boolean(state.asking)].join();
+
+/** What a view shows while there is no answer. */
+export const absent = () =>
+	state.failure ? complaint(state.failure) : el("p", state.image ? "Waiting for the answer…" : EMPTY);
 
 /** Fills an element with what `draw` makes of the answer, or with the failure, unless there is another image by then. */
 export async function load(body, request, draw) {

@@ -17,7 +17,7 @@ const VIEWS = {
 };
 const byId = (id) => document.getElementById(id);
 let open = { update() {} };
-let opened = "";
+let opened = null;
 let loaded;
 /** The looks of all views but the first, loaded once. */
 const styles = () =>
@@ -27,7 +27,7 @@ const styles = () =>
 
 async function route() {
 	const [name, query] = location.hash.slice(1).split("?");
-	if (name === "view") return; // the skip link
+	if (name === "view" && opened !== null) return; // the skip link
 	const key = name in VIEWS ? name : "classify";
 	opened = location.hash;
 	const own = opened;

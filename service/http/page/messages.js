@@ -42,14 +42,15 @@ export const unreachable = () =>
 		retryS: 2,
 	});
 
-/** An answer that is not the service's: most often a proxy's own page. */
-export const stranger = (status, text) =>
-	new Failure(
-		"stranger",
-		`Something between this page and the server answered (status ${status}).`,
-		"Most often a proxy that cannot reach the server. The page tries again by itself.",
-		{ technical: text.slice(0, 300), retryS: 2 },
-	);
+/** An answer that is not the service's: most often a proxy's own page. A 4xx will be the same the next time. */
+export function stranger(status, text) {
+	const [code, remedy] =
+		status >= 400 && status < 500
+			? ["refused", "Most often a proxy that takes less than the server does."]
+			: ["stranger", "Most often a proxy that cannot reach the server. The page tries again by itself."];
+	const sentence = `Something between this page and the server answered (status ${status}).`;
+	return new Failure(code, sentence, remedy, { technical: text.slice(0, 300), retryS: 2 });
+}
 
 export const tooLarge = (bytes, limit) =>
 	new Failure(

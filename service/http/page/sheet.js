@@ -2,7 +2,7 @@
 import { button, el, percent, save } from "./dom.js";
 import { ask } from "./server.js";
 import { changed, state, submit } from "./state.js";
-import { tooLarge } from "./messages.js";
+import { fromProblem, tooLarge } from "./messages.js";
 
 const GROUP = 8; // files in one request
 /** For each file: its address here, and then `result` or `failure`, and `chosen`, the label that the visitor gave. */
@@ -72,9 +72,7 @@ function draw() {
 
 function tileOf(tile) {
 	const best = tile.result?.predictions?.[0];
-	const failure =
-		tile.failure ??
-		(tile.result?.problem && { message: tile.result.problem.title, remedy: tile.result.problem.remedy });
+	const failure = tile.failure ?? (tile.result?.problem && fromProblem(tile.result.problem, 0));
 	const label = tile.chosen ?? best?.label;
 	const button = el(
 		"button",

@@ -13,6 +13,7 @@ export const state = {
 	tookMs: 0, // from the submission to the answer, as the page saw it
 	sheet: null, // the contact sheet's element, once several files were given
 };
+const AGAIN_MS = 2000;
 const listeners = new Set();
 let controller = new AbortController();
 
@@ -77,8 +78,10 @@ function begin() {
 }
 
 let connecting = false;
+let waiting = null; // the image whose request failed
 /** Asks what is served until there is an answer; then asks again for an image whose request failed. */
 export async function connect(unanswered = null) {
+	waiting = unanswered ?? waiting;
 	if (connecting) return;
 	connecting = true;
 	for (;;) {
@@ -93,9 +96,11 @@ export async function connect(unanswered = null) {
 			await sleep(1000 * (failure.retryS || 2));
 		}
 	}
-	connecting = false;
 	state.server = "ready";
 	changed();
-	if (unanswered && state.image?.blob === unanswered && state.failure)
-		submit(unanswered, state.image.name, state.image.drawn);
+	if (waiting) await sleep(AGAIN_MS); // the server is well, but may refuse this image again
+	connecting = false;
+	const blob = waiting;
+	waiting = null;
+	if (blob && state.image?.blob === blob && state.failure) submit(blob, state.image.name, state.image.drawn);
 }

@@ -5,6 +5,7 @@ import { el } from "./dom.js";
 export function stepper(show) {
 	let count = 0,
 		step = 0,
+		fresh = true, // no step was shown yet
 		timer = 0;
 	const animate = el("button", { class: "primary", text: "Animate", onclick: () => toggle() });
 	const slider = el("input", {
@@ -48,12 +49,14 @@ export function stepper(show) {
 			stop();
 			show(step, true);
 		} else {
-			if (step >= count - 1) step = -1;
-			move(step + 1, false);
+			if (!fresh && step >= count - 1) step = -1;
+			move(next(), false);
 			start();
 		}
 	};
+	const next = () => (fresh ? step : step + 1);
 	const move = (to, speak) => {
+		fresh = false;
 		step = Math.max(0, Math.min(count - 1, to));
 		slider.value = String(step + 1);
 		slider.setAttribute("aria-valuetext", `${step + 1} of ${count}`);
@@ -67,7 +70,7 @@ export function stepper(show) {
 	const keys = {
 		" ": toggle,
 		ArrowLeft: () => go(step - 1),
-		ArrowRight: () => go(step + 1),
+		ArrowRight: () => go(next()),
 		Home: () => go(0),
 		End: () => go(count - 1),
 	};
@@ -86,7 +89,7 @@ export function stepper(show) {
 		},
 		el("button", { text: "◀", "aria-label": "Step back", onclick: () => go(step - 1) }),
 		animate,
-		el("button", { text: "▶", "aria-label": "Step on", onclick: () => go(step + 1) }),
+		el("button", { text: "▶", "aria-label": "Step on", onclick: () => go(next()) }),
 		slider,
 		counter,
 		el("label", { class: "range" }, "Speed", speed),
@@ -98,6 +101,7 @@ export function stepper(show) {
 		play: toggle,
 		load(steps, at) {
 			stop();
+			fresh = true;
 			count = steps;
 			slider.max = String(steps);
 			step = Math.min(at, steps - 1);

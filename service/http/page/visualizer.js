@@ -1,5 +1,5 @@
 // The course's visualizer: an input, a filter, and every step from one to the other. The server computes; this shows.
-import { complaint, el } from "./dom.js";
+import { complaint, el, keepingFocus } from "./dom.js";
 import { choice, select, short } from "./parts.js";
 import { grid } from "./grid.js";
 import { patchOf } from "./patch.js";
@@ -43,7 +43,8 @@ export function visualizer(route) {
 		if (!find(table.patterns, task.pattern)) task.pattern = "vertical_edge";
 		if (!find(table.filters, task.filter)) task.filter = "vertical_edge";
 		load();
-		convolve(Number(route.parameters.get("step") ?? 0));
+		const step = route.parameters.get("step");
+		convolve(step && (Number(step) || 0)); // null: none is shown yet
 	}
 
 	/** Takes the numbers of the pattern and the filter that are named. */
@@ -54,11 +55,11 @@ export function visualizer(route) {
 	}
 
 	function set(values) {
-		if (task.engine) Object.assign(task, PLAIN, { input: null, kernel: null });
+		if (task.engine) Object.assign(task, PLAIN, { pattern: table.patterns[0].name, filter: table.filters[0].name });
 		Object.assign(task, values);
 		if (!values.input) load();
 		route.remember({ ...Object.fromEntries(REMEMBERED.map((name) => [name, task[name] || null])), step: null });
-		convolve(0);
+		convolve(null);
 	}
 
 	function take(found) {
@@ -77,7 +78,7 @@ export function visualizer(route) {
 		const body = JSON.stringify({ input, kernel, bias, padding, stride, relu, pool });
 		try {
 			answer = await ask("convolve", { body, type: "application/json", signal: controller.signal });
-			draw(step);
+			keepingFocus(element, () => draw(step));
 		} catch (failure) {
 			if (!isAbort(failure)) tables.replaceChildren(complaint(failure));
 		}
@@ -160,9 +161,9 @@ export function visualizer(route) {
 		purpose.textContent = task.engine ? learned : named;
 		operation.textContent = IDLE;
 		proof.textContent = "";
-		at = Math.min(step, answer.steps.length - 1);
-		player.load(answer.steps.length, at);
-		if (at) showStep(at, true);
+		at = step === null ? null : Math.min(step, answer.steps.length - 1);
+		player.load(answer.steps.length, at ?? 0);
+		if (at !== null) player.go(at);
 	}
 
 	function showStep(index, speak) {

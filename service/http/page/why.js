@@ -1,9 +1,9 @@
 // View: which parts of the image speak for a label, and what happens without them.
-import { EMPTY, bar, complaint, el, percent } from "./dom.js";
+import { bar, complaint, el, keepingFocus, percent } from "./dom.js";
 import { choice, select } from "./parts.js";
 import { coverer } from "./cover.js";
 import { mapOver } from "./map.js";
-import { aboutImage } from "./load.js";
+import { aboutImage, absent } from "./load.js";
 import { isAbort } from "./server.js";
 import { state } from "./state.js";
 
@@ -42,12 +42,14 @@ export const why = {
 
 function draw() {
 	const { controls, found } = parts;
+	parts.own = {}; // what is under way is not wanted any more
 	if (!state.answer || state.asking) {
 		controls.replaceChildren();
-		found.replaceChildren(el("p", state.image ? "Waiting for the answer…" : EMPTY));
+		found.replaceChildren(absent());
 		return;
 	}
 	if (state.model?.explain === null) {
+		controls.replaceChildren();
 		found.replaceChildren(
 			el("p", "Explanations are switched off on this server. Whoever runs it can set SIGHTLINE_EXPLAIN=on."),
 		);
@@ -64,7 +66,7 @@ function draw() {
 	const choose = (field) => (value) => {
 		parts[field] = value || null;
 		parts.route.remember({ [field]: value || null });
-		draw();
+		keepingFocus(controls, draw);
 	};
 	controls.replaceChildren(
 		choice("Method", METHODS, parts.method, choose("method"), disabled),
