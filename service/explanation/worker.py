@@ -57,8 +57,8 @@ def main() -> None:
 
 def _yield_to_others() -> None:
     """Runs only where nothing else of this machine, or of this container, wants the CPU."""
-    os.setsid()  # a scheduling group of its own, where the kernel groups by session (man 7 sched, autogroup)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # where the kernel groups by session, in a group of its own (man 7 sched)
+        os.setsid()
         Path("/proc/self/autogroup").write_text("19")
     if not hasattr(os, "SCHED_IDLE"):
         os.nice(19)

@@ -158,6 +158,13 @@ def test_without_a_model_the_demo_answers_through_the_edge(stack: Stack, digit: 
 
 
 @pytest.mark.slow
+def test_an_explanation_is_given_in_a_locked_down_container(stack: Stack, digit: Callable, encoded: Callable) -> None:
+    """Its process gets a scheduling policy and a session of its own there, too."""
+    answer = httpx.post(f"{stack.url}/explain", content=encoded(digit(7), "PNG"), timeout=20)
+    assert (answer.status_code, answer.json()["label"]) == (200, "7")
+    assert sum(map(sum, answer.json()["grid"])) == pytest.approx(answer.json()["logits"]["label"], abs=1e-4)
+
+
 def test_prometheus_reads_the_service(stack: Stack) -> None:
     def asked(query: str) -> list[dict[str, Any]]:
         answer = httpx.get(
