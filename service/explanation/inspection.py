@@ -40,7 +40,7 @@ def inspection(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], 
     steps = [
         _step(
             "stored",
-            f"{look.decoded.format}, {facts.mode}, {len(look.data)} bytes, as the file holds it",
+            f"{look.decoded.format}, {facts.mode}, {len(look.data)} bytes, before any turn, shown in RGB",
             _stored(upright, facts.orientation),
         ),
         _step("upright", _turn(facts.orientation), upright),

@@ -61,6 +61,8 @@ class Lane:
             ExplanationFailed: the process died.
         """
         self.check_free()
+        if self._stopped:
+            raise ExplanationFailed("The server is stopping.")
         self._busy = True
         begun = time.monotonic()
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, question, image)

@@ -7,7 +7,7 @@ from service.http.admission import Gate
 from service.http.classify import ClassifierLike, classify_route
 from service.http.envelope import RequestEnvelope
 from service.http.explain import LaneLike, add_explanations
-from service.http.openapi import REQUEST_BODY, TOP_K_PARAMETER, problem_responses
+from service.http.openapi import EXPLANATIONS, REQUEST_BODY, TOP_K_PARAMETER, problem_responses
 from service.http.pages import add_pages
 from service.http.problems import handle_errors, last_answer
 from service.http.reports import add_reports
@@ -57,7 +57,7 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
 
 def _add_classify(api: FastAPI, classifier: ClassifierLike, gate: Gate, settings: Settings, metrics: Metrics) -> None:
     route = classify_route(classifier, gate, settings, metrics)
-    statuses = sorted({kind.status for kind in PROBLEMS.values()} - {404, 405})
+    statuses = sorted({kind.status for code, kind in PROBLEMS.items() if code not in EXPLANATIONS} - {404, 405})
     for method, summary in (("POST", ""), ("PUT", ", as curl -T sends them")):
         api.add_api_route(
             "/classify",
@@ -66,7 +66,7 @@ def _add_classify(api: FastAPI, classifier: ClassifierLike, gate: Gate, settings
             operation_id=f"classify_{method.lower()}",
             summary=f"Labels one image or several{summary}",
             response_model=ClassifyResponse,
-            responses=problem_responses(*statuses),
+            responses=problem_responses(*statuses, without=EXPLANATIONS),
             openapi_extra={"requestBody": REQUEST_BODY, "parameters": [TOP_K_PARAMETER]},
         )
 

@@ -74,6 +74,8 @@ def add_explanations(api: FastAPI, classifier: ClassifierLike, lane: LaneLike, g
         cover: Cover = None,
     ) -> Response:
         desk.check_on()  # before the parameters, which do not matter then
+        if label is not None and label == against:
+            raise InvalidParameter(f"label and against are both {label[:80]!r}; name two categories.")
         parameters = {
             "method": method,
             "label": desk.index("label", label),

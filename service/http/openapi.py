@@ -1,5 +1,6 @@
 """What the OpenAPI document says beyond what FastAPI derives from the code."""
 
+from collections.abc import Container
 from typing import Any
 
 from service.errors import PROBLEMS
@@ -52,16 +53,20 @@ TOP_K_PARAMETER: dict[str, Any] = {
 }
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For each status, the problems that it can mean, each with an example."""
-    return {status: _problem_response(status) for status in statuses}
+EXPLANATIONS = frozenset({"explanations_off", "method_unavailable", "explanation_failed", "explanation_busy"})
+"""Codes that only a request for an explanation can get."""
 
 
-def _problem_response(status: int) -> dict[str, Any]:
+def problem_responses(*statuses: int, without: Container[str] = ()) -> dict[int | str, dict[str, Any]]:
+    """For each status, the problems that it can mean, each with an example; `without` some codes."""
+    return {status: _problem_response(status, without) for status in statuses}
+
+
+def _problem_response(status: int, without: Container[str]) -> dict[str, Any]:
     examples = {
         code: {"value": problem(code, kind.title + ".", _REQUEST_ID).model_dump()}
         for code, kind in PROBLEMS.items()
-        if kind.status == status
+        if kind.status == status and code not in without
     }
     schema = {"$ref": "#/components/schemas/Problem"}
     return {

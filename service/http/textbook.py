@@ -21,7 +21,7 @@ from vision.patterns import PATTERNS
 
 Array = npt.NDArray[np.float64]
 MAX_BODY_BYTES = 256 * 1024
-MAX_PRODUCTS = 16_384  # in all steps of one answer, which is 300 kB of JSON
+MAX_PRODUCTS = 8_192  # in all steps of one answer, which is up to 350 kB of JSON and 10 ms
 POOL_PX = 2
 _DIGITS = 9
 

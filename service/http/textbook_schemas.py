@@ -46,7 +46,7 @@ class ConvolveRequest(BaseModel):
     pool: Literal["max", "average"] | None = None
     """What 2×2 pooling takes of each window, after ReLU."""
     steps: bool = True
-    """Whether to give every position with its products; at most 16,384 of them."""
+    """Whether to give every position with its products; at most 8,192 of them."""
 
 
 class ConvolveStep(BaseModel):

@@ -69,7 +69,7 @@ export function coverer(request) {
 			onkeydown(event) {
 				const step = arrow(event);
 				if (!step) return;
-				const [y, x] = step.map((one) => (one * Math.max(width, height)) / 20);
+				const [y, x] = step.map((one) => one * Math.max(1, Math.round(Math.max(width, height) / 20)));
 				if (event.shiftKey) Object.assign(box, { w: box.w + x, h: box.h + y });
 				else Object.assign(box, { x: box.x + x, y: box.y + y });
 				place();

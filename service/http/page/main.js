@@ -27,7 +27,6 @@ const styles = () =>
 
 async function route() {
 	const [name, query] = location.hash.slice(1).split("?");
-	if (name === "view" && opened !== null) return; // the skip link
 	const key = name in VIEWS ? name : "classify";
 	opened = location.hash;
 	const own = opened;
@@ -105,6 +104,10 @@ subscribe(() => {
 	stage.update();
 	open.update();
 });
+document.querySelector(".skip").onclick = (event) => {
+	event.preventDefault(); // the hash holds the view's settings
+	byId("view").focus();
+};
 addEventListener("hashchange", route);
 stage.show(byId("stage"));
 catchFiles(byId("dropping"));

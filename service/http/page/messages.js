@@ -52,9 +52,9 @@ export function stranger(status, text) {
 	return new Failure(code, sentence, remedy, { technical: text.slice(0, 300), retryS: 2 });
 }
 
-export const tooLarge = (bytes, limit) =>
-	new Failure(
-		"body_too_large",
-		`This file has ${(bytes / 1e6).toFixed(1)} MB; this server takes ${(limit / 1e6).toFixed(1)} MB.`,
-		"Save it smaller, or with more compression. It was not sent.",
-	);
+export function tooLarge(bytes, limit) {
+	const digits = bytes - limit < 1e5 ? 6 : 1; // so that the two differ
+	const [has, takes] = [bytes, limit].map((one) => (one / 1e6).toFixed(digits));
+	const sentence = `This file has ${has} MB; this server takes ${takes} MB.`;
+	return new Failure("body_too_large", sentence, "Save it smaller, or with more compression. It was not sent.");
+}

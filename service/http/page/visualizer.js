@@ -10,6 +10,7 @@ const IDLE = "Select options and click Animate to see convolution in action";
 const CHANNELS = ["R", "G", "B"];
 const TERMS = 9; // of a sum that are written out
 const PLAIN = { stride: 1, padding: "valid", relu: "", pool: "", bias: 0, engine: null };
+const ALLOWED = { stride: ["1", "2"], padding: ["valid", "same"], relu: ["", "1"], pool: ["", "max", "average"] };
 const REMEMBERED = ["pattern", "filter", "stride", "padding", "relu", "pool"];
 let table = null; // the answer to GET /filters
 
@@ -42,6 +43,8 @@ export function visualizer(route) {
 		}
 		if (!find(table.patterns, task.pattern)) task.pattern = "vertical_edge";
 		if (!find(table.filters, task.filter)) task.filter = "vertical_edge";
+		for (const [name, values] of Object.entries(ALLOWED))
+			if (!values.includes(String(task[name]))) task[name] = PLAIN[name];
 		load();
 		const step = route.parameters.get("step");
 		convolve(step && (Number(step) || 0)); // null: none is shown yet

@@ -293,7 +293,7 @@ def test_the_steps_are_in_order_and_say_what_they_do(served, png):
     assert [opened(step.picture).size for step in answer.steps] == sizes
     does = preprocessing(served).describe_steps()
     assert {step.name: step.does for step in answer.steps[2:]} == does
-    assert answer.steps[0].does == f"PNG, RGB, {len(png)} bytes, as the file holds it"
+    assert answer.steps[0].does == f"PNG, RGB, {len(png)} bytes, before any turn, shown in RGB"
     assert answer.facts.model_dump() == {
         "format": "PNG",
         "bytes": len(png),

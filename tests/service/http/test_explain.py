@@ -520,3 +520,10 @@ def test_an_explanation_takes_nothing_of_the_engine_that_serves(served, png):
 def test_the_log_has_one_line_of_an_explanation_and_says_that_it_held_an_image(served, png, logged):
     (line,) = logged(lambda: served.post(png, "/explain", headers={"x-request-id": "here"}))
     assert (line["request_id"], line["path"], line["status"], line["images"]) == ("here", "/explain", 200, 1)
+
+
+def test_a_label_is_not_compared_with_itself(served, digit, encoded):
+    detail = problem(
+        served.post(encoded(digit(7), "PNG"), "/explain?label=7&against=7"), 422, "invalid_parameter"
+    ).detail
+    assert "'7'" in detail
