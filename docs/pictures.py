@@ -1,6 +1,6 @@
-"""`make pictures`: draws the pictures of the page in docs/pictures/, from a service with the demo and the system's Chromium.
+"""`make pictures`: draws the pictures of the page in docs/pictures/.
 
-A digit is drawn with the mouse, as a visitor does. Each view is taken on a desktop and on a phone, light and dark.
+It starts a service with the demo, and the system's Chromium. A digit is drawn with the mouse, as a visitor does. Each view is taken on a desktop and on a phone, light and dark.
 """
 
 import io
@@ -65,7 +65,9 @@ def _draw_all(browser: str, url: str) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for screen, (width, height) in _SCREENS.items():
             for scheme in ("light", "dark"):
-                context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+                context = chromium.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+                )
                 page = context.new_page()
                 page.goto(url)
                 _draw_digit(page)
