@@ -1,6 +1,7 @@
 """`make pictures`: draws the pictures of the page in docs/pictures/.
 
-It starts a service with the demo, and the system's Chromium. A digit is drawn with the mouse, as a visitor does. Each view is taken on a desktop and on a phone, light and dark.
+It starts a service with the demo, and the system's Chromium, and draws a digit with the mouse, as a visitor does. Each
+view is taken on a desktop and on a phone, light and dark.
 """
 
 import io
