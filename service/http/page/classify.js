@@ -4,7 +4,7 @@ import { ask } from "./server.js";
 import { clear, state, submit } from "./state.js";
 
 const STAGES = ["upload", "read", "queue", "decode", "preprocess", "inference", "postprocess"];
-/** What this server answers to the golden images */
+/** What this server answers to the golden images. */
 let golden = null;
 let asked = "";
 let parts = {};
@@ -144,6 +144,7 @@ function times() {
 /** The bundle's golden images, answered now: shows that this server gives the trained model's answers. */
 async function examples() {
 	const served = state.model;
+	if (served?.digest !== asked) golden = null; // they are of another version
 	if (!served || parts.drawn === `${served.digest}${golden}`) return;
 	parts.drawn = `${served.digest}${golden}`;
 	const base = `models/${served.name}/${served.version}/golden`;
