@@ -34,7 +34,7 @@ class Lane:
             "bundle": str(bundle.path),
             "digest": bundle.digest,
             "engine": engine,
-            "threads": settings.worker_threads,
+            "threads": 1,  # on a second core it would slow what classifies there
             "limits": vars(settings.decode_limits),
         }
         self._timeout_s = settings.explain_timeout_s

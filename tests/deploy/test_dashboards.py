@@ -121,6 +121,8 @@ def _under_load(found: Scraped, url: str, digit: Callable, encoded: Callable) ->
             if time.monotonic() > deadline:
                 break  # the tests say which panel it was
             list(clients.map(lambda body: httpx.post(f"{url}/classify", content=body, timeout=30).status_code, bodies))
+            for kind in ("explain", "activations", "inspect"):
+                httpx.post(f"{url}/{kind}", content=good[0], timeout=30)
             time.sleep(0.5)
     return found
 

@@ -367,11 +367,11 @@ def test_a_kernel_larger_than_the_input_fits_with_padding(served):
 
 
 def test_as_many_products_as_allowed_are_given_and_not_one_more(served):
-    most = {"input": [[1] * 32] * 32, "kernel": [[1] * 4] * 4, "padding": "same"}
+    most = {"input": [[1] * 32] * 16, "kernel": [[1] * 4] * 4, "padding": "same"}
     assert len(convolve(served, **most).steps) * 16 == MAX_PRODUCTS
     more = most | {"padding": 2}
-    assert refused(served, more).startswith(f"steps would be {33 * 33 * 16} products; at most {MAX_PRODUCTS} are given")
-    assert np.shape(convolve(served, **more, steps=False).output) == (33, 33)
+    assert refused(served, more).startswith(f"steps would be {17 * 33 * 16} products; at most {MAX_PRODUCTS} are given")
+    assert np.shape(convolve(served, **more, steps=False).output) == (17, 33)
 
 
 @pytest.mark.parametrize(
