@@ -97,6 +97,23 @@ def output_size(side_px: int, kernel_px: int, stride: int = 1, padding: Padding 
     return (padded_px - kernel_px) // stride + 1
 
 
+def padding_px(side_px: int, kernel_px: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """The pixels added (before, after) a side; the odd one of `same` comes after it, as in TensorFlow's SAME.
+
+    Args:
+        side_px: at least 1.
+        kernel_px: at least 1.
+        stride: at least 1.
+        padding: see `Padding`.
+    """
+    if padding == "valid":
+        return 0, 0
+    if padding != "same":
+        return padding, padding
+    missing = max(0, (output_size(side_px, kernel_px, stride, padding) - 1) * stride + kernel_px - side_px)
+    return missing // 2, missing - missing // 2
+
+
 def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
     """The receptive field of these (kernel_px, stride) layers: input pixels along a side that one output depends on."""
     seen, jump = 1, 1
@@ -167,19 +184,9 @@ def convolution_steps(image: Array, kernel: Array, stride: int = 1, padding: Pad
 
 def _windows(images: Array, kernel: tuple[int, ...], stride: int, padding: Padding, fill: float) -> Array:
     """(C, H, W) → (C, H', W', kh, kw)."""
-    sizes = [output_size(side, px, stride, padding) for side, px in zip(images.shape[1:], kernel, strict=True)]
+    for side, px in zip(images.shape[1:], kernel, strict=True):
+        output_size(side, px, stride, padding)  # raises if the kernel does not fit
     if padding != "valid":
-        if padding == "same":
-            missing = [
-                max(0, (count - 1) * stride + px - side)
-                for count, px, side in zip(sizes, kernel, images.shape[1:], strict=True)
-            ]
-        else:
-            missing = [2 * padding, 2 * padding]
-        # The odd pixel goes to the end, as in TensorFlow's SAME.
-        images = np.pad(
-            images.astype(np.float64),
-            [(0, 0), *((total // 2, total - total // 2) for total in missing)],
-            constant_values=fill,
-        )
+        around = [padding_px(side, px, stride, padding) for side, px in zip(images.shape[1:], kernel, strict=True)]
+        images = np.pad(images.astype(np.float64), [(0, 0), *around], constant_values=fill)
     return np.lib.stride_tricks.sliding_window_view(images, kernel, axis=(1, 2))[:, ::stride, ::stride]

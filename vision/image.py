@@ -212,6 +212,12 @@ def stored_facts(data: bytes) -> StoredFacts:
         return StoredFacts(image.mode, _orientation(image))
 
 
+def as_stored(upright: Pixels, orientation: int) -> Pixels:
+    """Turns upright pixels (H, W, C) back to how a file of this EXIF orientation, 1 to 8, holds them."""
+    turn = _UPRIGHT.get({6: 8, 8: 6}.get(orientation, orientation))  # all others are their own inverse
+    return upright if turn is None else np.array(Image.fromarray(upright).transpose(turn))
+
+
 def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
     """Upright RGB; raises whatever Pillow raises."""
     if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.

@@ -10,7 +10,7 @@ from PIL import Image
 from service.errors import InvalidParameter, MethodUnavailable
 from service.explanation.pictures import contact_sheet, data_url, gray
 from service.explanation.subject import Look
-from vision.convolution import conv2d
+from vision.convolution import conv2d, padding_px
 from vision.engines.taps import FirstLayer, Maps
 
 MAX_KERNEL_PX = 7
@@ -98,7 +98,7 @@ def _patch(
     top = min(max(0, row - rows // 2), convolved.shape[1] - rows)
     left = min(max(0, column - columns // 2), convolved.shape[2] - columns)
     height, width = ((cells - 1) * layer.stride + layer.kernels.shape[2] for cells in (rows, columns))
-    padded, before = _padded(layer, entered, convolved.shape[1:])
+    padded, before = _padded(layer, entered)
     begin_y, begin_x = top * layer.stride, left * layer.stride
     return {
         "filter": index,
@@ -134,17 +134,10 @@ def _proof(layer: FirstLayer, entered: Maps, convolved: Maps, chosen: tuple[int,
     }
 
 
-def _padded(layer: FirstLayer, entered: Maps, output: tuple[int, ...]) -> tuple[Maps, int]:
-    """The input with its padding, and how many rows lie above it. `same` puts the odd pixel at the end."""
-    if layer.padding == "valid":
-        return entered, 0
+def _padded(layer: FirstLayer, entered: Maps) -> tuple[Maps, int]:
+    """The input (C, H, W) with its padding, and how many pixels of it lie above and to the left."""
     window = layer.kernels.shape[2]
-    if isinstance(layer.padding, int):
-        around = [(layer.padding, layer.padding)] * 2
-    else:
-        sides = zip(output, entered.shape[1:], strict=True)
-        missing = [max(0, (count - 1) * layer.stride + window - side) for count, side in sides]
-        around = [(total // 2, total - total // 2) for total in missing]
+    around = [padding_px(side, window, layer.stride, layer.padding) for side in entered.shape[1:]]
     return np.pad(entered, [(0, 0), *around]), around[0][0]
 
 

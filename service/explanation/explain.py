@@ -14,8 +14,8 @@ from vision.explanation import class_activation, cover, neutral, occlusion
 _PICTURE_PX = 640
 _DIGITS = 6
 NO_HEAD = (
-    "This network does not end in the mean of its last maps and one linear layer, so its answer is no sum over the "
-    "image's cells; use method=occlusion."
+    "CAM needs a network that ends in global average pooling and one linear layer; this one does not. "
+    "Use method=occlusion, which works with every network."
 )
 
 
@@ -27,7 +27,7 @@ def explain(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], Cal
         parameters: `method`, `label` and `against` (indices or None), `cells`, `cover` (a box or None).
 
     Raises:
-        MethodUnavailable: method=cam, and the network is not mean → linear.
+        MethodUnavailable: method=cam, and the network does not end in global average pooling and one linear layer.
         InvalidParameter: the box reaches beyond the image.
     """
     subject = look.subject

@@ -11,9 +11,8 @@ from PIL import Image
 from service.explanation.pictures import contact_sheet, data_url, preview
 from service.explanation.subject import Look
 from vision import color
-from vision.image import Pixels, inspect, stored_facts
+from vision.image import Pixels, as_stored, inspect, stored_facts
 
-SPACES = ("rgb", "gray", "hsv", "lab")
 _PREVIEW_PX = 256
 _SQUARE_PX = 256  # of the square's pixels in numbers; a larger square is sampled
 _BINS = 32
@@ -41,7 +40,7 @@ def inspection(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], 
         _step(
             "stored",
             f"{look.decoded.format}, {facts.mode}, {len(look.data)} bytes, before any turn, shown in RGB",
-            _stored(upright, facts.orientation),
+            as_stored(upright, facts.orientation),
         ),
         _step("upright", _turn(facts.orientation), upright),
     ]
@@ -126,23 +125,6 @@ def _normalised(values: npt.NDArray[np.floating]) -> Image.Image:
     low, high = float(values.min()), float(values.max())
     scaled = ((values - low) / (high - low or 1.0) * 255).astype(np.uint8)
     return preview(np.ascontiguousarray(np.moveaxis(scaled, 0, -1)), _PREVIEW_PX)
-
-
-_TURNED_BACK = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-
-
-def _stored(upright: Pixels, orientation: int) -> Pixels:
-    """The upright pixels turned back to how the file holds them."""
-    turn = _TURNED_BACK.get(orientation)
-    return upright if turn is None else np.asarray(Image.fromarray(upright).transpose(turn))
 
 
 def _turn(orientation: int) -> str:

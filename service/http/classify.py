@@ -42,7 +42,7 @@ class ClassifierLike(Protocol):
 
     @property
     def has_linear_head(self) -> bool | None:
-        """Whether the network ends in a mean and one linear layer; None if that is not known."""
+        """Whether the network ends in global average pooling and one linear layer; None if that is not known."""
         ...
 
     async def classify(self, data: bytes, deadline: float) -> Classification:

@@ -36,9 +36,9 @@ class LaneLike(Protocol):
 Method = Annotated[
     Literal["cam", "occlusion", "cover"],
     Query(
-        description="`cam`: what each cell of the last maps adds to the logit, exact for networks that end in a mean "
-        "and one linear layer; `occlusion`: how much of the logit is lost while each cell is covered, for every "
-        "network; `cover`: what covering one rectangle changes."
+        description="`cam`: what each cell of the last maps adds to the logit, exact for networks that end in global "
+        "average pooling and one linear layer; `occlusion`: how much of the logit is lost while each cell is covered, "
+        "for every network; `cover`: what covering one rectangle changes."
     ),
 ]
 Label = Annotated[str | None, Query(description="The category to explain; the best one by default.")]

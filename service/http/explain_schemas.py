@@ -248,7 +248,7 @@ class ActivationsResponse(_Answer):
     stages: list[Stage] | None = None
     """journey: from input to output."""
     means: list[ChannelMean] | None = None
-    """journey: the strongest means, for networks that end in a mean and one linear layer."""
+    """journey: the strongest means, for networks that end in global average pooling and one linear layer."""
     temperature: float | None = None
     """journey: the divisor of the logits before the softmax."""
     outputs: list[Output] | None = None

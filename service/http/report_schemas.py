@@ -35,7 +35,7 @@ class Explainable(_Part):
     """What POST /explain can do with this model."""
 
     cam: bool | None
-    """Whether the network ends in a mean and one linear layer; null if only a request can tell."""
+    """Whether the network ends in global average pooling and one linear layer; null if only a request can tell."""
     occlusion: bool
     """True: it works with every network."""
 

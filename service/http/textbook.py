@@ -16,7 +16,7 @@ from service.http.intake import read
 from service.http.openapi import problem_responses
 from service.http.textbook_schemas import ConvolveRequest, ConvolveResponse, FilterList
 from service.settings import Settings
-from vision.convolution import FILTERS, Padding, average_pool, conv2d, convolution_steps, max_pool, output_size
+from vision.convolution import FILTERS, average_pool, conv2d, convolution_steps, max_pool, output_size, padding_px
 from vision.patterns import PATTERNS
 
 Array = npt.NDArray[np.float64]
@@ -102,7 +102,10 @@ def _answer(asked: ConvolveRequest) -> dict[str, Any]:
     output = conv2d(image, kernel[None], np.array([asked.bias]), asked.stride, asked.padding)[0]
     activated = np.maximum(output, 0) if asked.relu else output
     pooled = _pooled(activated, asked.pool)
-    before = _before(image, kernel, asked.stride, asked.padding)
+    before = [
+        padding_px(side, px, asked.stride, asked.padding)
+        for side, px in zip(image.shape[1:], kernel.shape[1:], strict=True)
+    ]
     answer: dict[str, Any] = {
         "output": _listed(output),
         "activated": _listed(activated) if asked.relu else None,
@@ -149,18 +152,6 @@ def _pooled(maps: Array, kind: str | None) -> Array | None:
     pool = max_pool if kind == "max" else average_pool
     pooled: Array = pool(maps[None], POOL_PX)[0]
     return pooled
-
-
-def _before(image: Array, kernel: Array, stride: int, padding: Padding) -> list[tuple[int, int]]:
-    """Pixels added (above, below) and (left, right)."""
-    added = []
-    for side, px in zip(image.shape[1:], kernel.shape[1:], strict=True):
-        if padding == "same":
-            total = max(0, (output_size(side, px, stride, padding) - 1) * stride + px - side)
-            added.append((total // 2, total - total // 2))
-        else:
-            added.append((0, 0) if padding == "valid" else (padding, padding))
-    return added
 
 
 def _formula(side: int, kernel_px: int, stride: int, added: tuple[int, int], count: int) -> str:

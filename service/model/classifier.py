@@ -60,7 +60,7 @@ class Classifier:
 
     @property
     def has_linear_head(self) -> bool | None:
-        """Whether the network ends in a mean and one linear layer; None if the engine cannot tell."""
+        """Whether the network ends in global average pooling and one linear layer; None if the engine cannot tell."""
         return self._engine.has_linear_head
 
     @property

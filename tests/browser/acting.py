@@ -119,7 +119,7 @@ def until(page: Page, script: str, within_s: float = 15.0) -> Any:
 
 
 def arrived(page: Page, held: list[Route], count: int) -> list[Route]:
-    """The requests that `hold` holds, once there are so many."""
+    """Waits until `hold` has caught this number of requests, and returns them."""
     deadline = time.monotonic() + 10
     while len(held) < count:
         assert time.monotonic() < deadline, f"{len(held)} of {count} requests have come"

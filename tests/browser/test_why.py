@@ -260,7 +260,9 @@ def test_a_network_without_a_linear_head_has_no_decomposition(visit: Callable) -
     expect(page.locator("svg.map")).to_be_visible()
     expect(page.get_by_label("Decomposition (CAM)")).to_be_disabled()
     expect(page.get_by_label("Cover and see (occlusion)")).to_be_checked()
-    expect(page.locator(".controls")).to_contain_text("does not end in the mean of its maps and one linear layer")
+    expect(page.locator(".controls")).to_contain_text(
+        "needs a network that ends in global average pooling and one linear layer"
+    )
     expect(page.locator(".cells rect")).to_have_count(49)
     assert set(_asked(page, "method")) == {"occlusion"}
 

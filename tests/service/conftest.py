@@ -180,7 +180,7 @@ def served(models: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def headless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serves a network that does not end in a mean and one linear layer: lenet5, gray, 32 px."""
+    """Serves a network that does not end in global average pooling and one linear layer: lenet5, gray, 32 px."""
     preprocessing = Preprocessing.minus_one_one(32, channels=1)
     with serving(save_untrained(tmp_path_factory.mktemp("headless"), "lenet5", preprocessing)) as served:
         yield served

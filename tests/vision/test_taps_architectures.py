@@ -23,7 +23,7 @@ RGB_64 = Preprocessing.imagenet(64, 64)
 RGB_112 = Preprocessing.imagenet(112, 112)  # Inception's last maps are then 2×2
 
 # name in this file: (architecture, arguments, preprocessing, first layer (kernels, stride, padding, activation in
-# OpenVINO), whether the network ends in the mean of its last maps and one linear layer)
+# OpenVINO), whether the network ends in global average pooling and one linear layer)
 NETWORKS = {
     "simple_resnet": ("simple_resnet", {}, GRAY_16, ((16, 1, 3, 3), 1, 1, "ReLU"), True),
     "lenet5": ("lenet5", {}, GRAY_32, ((6, 1, 5, 5), 1, "valid", "tanh"), False),

@@ -28,7 +28,7 @@ class ServingEngine(Engine, Protocol):
 
     Attributes:
         best_batch_size: images in one inference above which throughput no longer grows.
-        has_linear_head: whether the network ends in the mean of its last maps and one linear layer; None if the engine
+        has_linear_head: whether the network ends in global average pooling and one linear layer; None if the engine
             cannot tell without running it.
     """
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vision.convolution import Padding
+from vision.convolution import Padding, padding_px
 from vision.image import Pixels
 
 Maps = npt.NDArray[np.float32]
@@ -75,7 +75,7 @@ class Taps(Protocol):
     Attributes:
         description: engine and precision, e.g. `openvino-f32`.
         first: the first convolution; None if the network does not begin with one that can be shown.
-        head: None if the network does not end in a mean and one linear layer.
+        head: None unless the network ends in global average pooling and one linear layer.
     """
 
     description: str
@@ -105,6 +105,5 @@ def as_padding(
     """
     if before == after and before[0] == before[1]:
         return before[0] or "valid"
-    missing = [max(0, (-(-side // stride) - 1) * stride + window - side) for side in sides]
-    same = (tuple(total // 2 for total in missing), tuple(total - total // 2 for total in missing))
+    same = tuple(zip(*(padding_px(side, window, stride, "same") for side in sides), strict=True))
     return "same" if (before, after) == same else None

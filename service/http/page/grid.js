@@ -75,3 +75,30 @@ export function pixels(width, height, colour, label) {
 	context.putImageData(data, 0, 0);
 	return canvas;
 }
+
+/**
+ * A square of RGB bytes, `told` in words, under a mark of some pixels. `move(step, place)` is called with the step of an
+ * arrow key, or with the [row, column] under the pointer and its event.
+ */
+export function marked(side, rgb, told, mark, move) {
+	const point = (event) => {
+		const box = layer.getBoundingClientRect();
+		move(
+			null,
+			[((event.clientY - box.top) * side) / box.height, ((event.clientX - box.left) * side) / box.width],
+			event,
+		);
+	};
+	const onkeydown = (event) => {
+		const step = arrow(event);
+		if (step) move(step);
+	};
+	const names = { role: "img", tabindex: 0, "aria-label": told.mark };
+	const layer = el(
+		"svg:svg",
+		{ viewBox: `0 0 ${side} ${side}`, ...names, onpointerdown: point, onpointermove: point, onkeydown },
+		mark,
+	);
+	const colour = (index) => [rgb[3 * index], rgb[3 * index + 1], rgb[3 * index + 2]];
+	return el("div", { class: "over" }, pixels(side, side, colour, told.picture), layer);
+}

@@ -1,8 +1,8 @@
 // View: what the file is, what each preprocessing step makes of it, and any pixel in numbers.
 import { bytes, floats } from "./arrays.js";
 import { EMPTY, el, size } from "./dom.js";
-import { arrow, choice, facts, figure, more, section, table } from "./parts.js";
-import { pixels } from "./grid.js";
+import { choice, facts, figure, more, section, table } from "./parts.js";
+import { marked, pixels } from "./grid.js";
 import { aboutImage, load } from "./load.js";
 import { state } from "./state.js";
 
@@ -91,26 +91,8 @@ function probe(answer) {
 		};
 		values.replaceChildren(facts(told));
 	};
-	const point = (event) => {
-		const box = layer.getBoundingClientRect();
-		go(((event.clientY - box.top) * side) / box.height, ((event.clientX - box.left) * side) / box.width);
-	};
-	const layer = el(
-		"svg:svg",
-		{
-			viewBox: `0 0 ${side} ${side}`,
-			tabindex: 0,
-			role: "img",
-			"aria-label": "Pixel probe; arrow keys move it",
-			onpointermove: point,
-			onpointerdown: point,
-			onkeydown(event) {
-				const step = arrow(event);
-				if (step) go(at[0] + step[0], at[1] + step[1]);
-			},
-		},
-		cross,
-	);
+	const move = (step, to) => (step ? go(at[0] + step[0], at[1] + step[1]) : go(to[0], to[1]));
+	const words = { picture: "The square that the network gets, in colour", mark: "Pixel probe; arrow keys move it" };
 	go(at[0], at[1]);
 	return el(
 		"section",
@@ -120,22 +102,7 @@ function probe(answer) {
 			"p",
 			`The square that the network gets, ${side * every > side ? `every ${every}th pixel of it` : `${side}×${side} pixels`}. Point at it, or use the arrow keys.`,
 		),
-		el(
-			"div",
-			{ class: "pair" },
-			el(
-				"div",
-				{ class: "over" },
-				pixels(
-					side,
-					side,
-					(index) => [rgb[3 * index], rgb[3 * index + 1], rgb[3 * index + 2]],
-					"The square that the network gets, in colour",
-				),
-				layer,
-			),
-			values,
-		),
+		el("div", { class: "pair" }, marked(side, rgb, words, cross, move), values),
 	);
 }
 

@@ -25,12 +25,8 @@ export const more = (title, ...children) => el("details", el("summary", title), 
 export const figure = (caption, ...children) => el("figure", el("figcaption", caption), ...children);
 
 /** Names with their values. */
-export const facts = (values, attributes = {}) =>
-	el(
-		"dl",
-		{ class: "probe", ...attributes },
-		...Object.entries(values).flatMap(([name, text]) => [el("dt", name), el("dd", text)]),
-	);
+export const facts = (values) =>
+	el("dl", { class: "probe" }, ...Object.entries(values).flatMap(([name, text]) => [el("dt", name), el("dd", text)]));
 
 /** A table with headers; a cell is a text, or a <td>. */
 export function table(caption, head, rows, attributes = {}) {

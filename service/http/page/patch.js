@@ -1,8 +1,7 @@
 // A frame of 8×8 pixels on the visitor's image, to drag or to move with the arrow keys.
 import { bytes, floats } from "./arrays.js";
 import { EMPTY, complaint, el } from "./dom.js";
-import { arrow } from "./parts.js";
-import { pixels } from "./grid.js";
+import { marked } from "./grid.js";
 import { aboutImage } from "./load.js";
 import { state } from "./state.js";
 
@@ -33,45 +32,19 @@ export async function patchOf(take) {
 			),
 		);
 	};
-	const move = (event) => {
-		if (!event.buttons) return;
-		const box = layer.getBoundingClientRect();
-		place(
-			((event.clientY - box.top) * side) / box.height - SIDE / 2,
-			((event.clientX - box.left) * side) / box.width - SIDE / 2,
-		);
+	const move = (step, to, event) => {
+		if (step) place(at[0] + step[0], at[1] + step[1]);
+		else if (event.buttons) place(to[0] - SIDE / 2, to[1] - SIDE / 2);
 	};
-	const layer = el(
-		"svg:svg",
-		{
-			viewBox: `0 0 ${side} ${side}`,
-			tabindex: 0,
-			role: "img",
-			"aria-label": "Frame of 8 by 8 pixels on your image; arrow keys move it",
-			onpointerdown: move,
-			onpointermove: move,
-			onkeydown(event) {
-				const step = arrow(event);
-				if (step) place(at[0] + step[0], at[1] + step[1]);
-			},
-		},
-		frame,
-	);
+	const told = {
+		picture: "Your image as the network gets it",
+		mark: "Frame of 8 by 8 pixels on your image; arrow keys move it",
+	};
 	place(at[0], at[1]);
 	return el(
 		"div",
 		{ class: "patch" },
 		el("p", "Drag the frame, or move it with the arrow keys: its pixels are the input."),
-		el(
-			"div",
-			{ class: "over" },
-			pixels(
-				side,
-				side,
-				(index) => [colours[3 * index], colours[3 * index + 1], colours[3 * index + 2]],
-				"Your image as the network gets it",
-			),
-			layer,
-		),
+		marked(side, colours, told, frame, move),
 	);
 }

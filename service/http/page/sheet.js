@@ -52,7 +52,7 @@ function draw() {
 			text:
 				done < tiles.length
 					? `${done} of ${tiles.length} answered`
-					: "← → move, 1 to 9 choose a label, 0 takes it back, Enter opens.",
+					: "Arrow keys move. 1 to 9 choose a label for a file, 0 removes the choice, Enter opens the file.",
 		}),
 		el(
 			"div",

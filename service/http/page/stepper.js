@@ -98,7 +98,6 @@ export function stepper(show) {
 		element,
 		stop,
 		go,
-		play: toggle,
 		load(steps, at) {
 			stop();
 			fresh = true;

@@ -15,7 +15,7 @@ const METHODS = [
 const COARSE = 4,
 	FINE = 7;
 const NO_CAM =
-	"This network does not end in the mean of its maps and one linear layer, so its answer is no sum over the image. Cover and see works with every network.";
+	"Decomposition needs a network that ends in global average pooling and one linear layer; this one does not. Cover and see works with every network.";
 let parts = {};
 
 export const why = {
