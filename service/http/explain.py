@@ -8,9 +8,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from service.errors import ExplanationsOff, InvalidParameter
+from service.http.activations_schemas import ActivationsResponse
 from service.http.admission import Gate
 from service.http.classify import ClassifierLike
-from service.http.explain_schemas import ActivationsResponse, ExplainResponse, InspectResponse
+from service.http.explain_schemas import ExplainResponse
+from service.http.inspect_schemas import InspectResponse
 from service.http.intake import receive
 from service.http.openapi import IMAGE_BODY, problem_responses
 from service.settings import Settings

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.http.explain_schemas import ActivationsResponse, InspectResponse
+from service.http.activations_schemas import ActivationsResponse
+from service.http.inspect_schemas import InspectResponse
 from tests.service.conftest import NOISE, Served, problem
 from vision import color
 from vision.convolution import conv2d

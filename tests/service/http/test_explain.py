@@ -267,7 +267,7 @@ def test_a_parameter_that_cannot_be_used_is_named(served, png, query, words):
 def test_a_network_without_a_linear_head_has_no_cam_but_everything_else(headless, png, query):
     named = query.replace("3", "day").replace("1", "night")
     detail = problem(headless.post(png, f"/explain{named}"), 422, "method_unavailable").detail
-    assert "use method=occlusion" in detail
+    assert "Use method=occlusion" in detail
     covered = {method: explain(headless, png, method=method, **METHODS[method]) for method in ("occlusion", "cover")}
     assert np.shape(covered["occlusion"].grid) == (7, 7)
     assert covered["occlusion"].cover_value == [128]  # what the normalisation turns into 0

@@ -6,7 +6,9 @@ import jsonschema
 import pytest
 
 from service.errors import PROBLEMS
-from service.http.explain_schemas import ActivationsResponse, ExplainResponse, InspectResponse
+from service.http.activations_schemas import ActivationsResponse
+from service.http.explain_schemas import ExplainResponse
+from service.http.inspect_schemas import InspectResponse
 from service.http.report_schemas import ModelList, ModelReport
 from service.http.schemas import MAX_TOP_K, ClassifyRequest, ClassifyResponse, Health, Problem
 from service.http.textbook_schemas import ConvolveRequest, ConvolveResponse, FilterList
