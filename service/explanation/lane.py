@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,6 +45,9 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._busy = False
         self._stopped = False
+        self._classifying = 0  # requests
+        self._asked: subprocess.Popen[bytes] | None = None  # while it answers
+        self._halted: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()  # a process must not start behind the back of `stop`
         metrics.watch(EXPLAINING, lambda: float(self._busy))
         metrics.watch(MEMORY, self._resident, kind="explanation")
@@ -65,7 +70,8 @@ class Lane:
             raise ExplanationFailed("The server is stopping.")
         self._busy = True
         begun = time.monotonic()
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, question, image)
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._thread, self._exchange, loop, question, image)
         work.add_done_callback(self._free)  # and not here: a client may leave while the process still computes
         try:
             header, body = await asyncio.wait_for(asyncio.shield(work), self._timeout_s)
@@ -82,6 +88,31 @@ class Lane:
         if self._busy:
             raise ExplanationBusy("This replica is answering another explanation; it answers one at a time.")
 
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Halts the process until the block ends, if it is answering. To be used on the event loop, around classifying.
+
+        Its low priority alone would not do: it would still take time between two threads of a batch, and the caches.
+        """
+        self._classifying += 1
+        self._halt_or_go_on()
+        try:
+            yield
+        finally:
+            self._classifying -= 1
+            self._halt_or_go_on()
+
+    def _halt_or_go_on(self) -> None:
+        """On the event loop: sends the process the signal that it needs, if any."""
+        asked = self._asked
+        if self._classifying and asked is not None:
+            if asked is not self._halted:
+                asked.send_signal(signal.SIGSTOP)  # does nothing if it has ended
+                self._halted = asked
+        elif self._halted is not None:
+            self._halted.send_signal(signal.SIGCONT)
+            self._halted = None
+
     def stop(self) -> None:
         """Ends the process, if there is one; no other is started."""
         with self._starting:
@@ -90,14 +121,18 @@ class Lane:
         self._thread.shutdown(wait=True)
 
     def _free(self, work: "asyncio.Future[Any]") -> None:
-        self._busy = False
+        self._busy, self._asked = False, None
+        self._halt_or_go_on()
         if not work.cancelled():
             work.exception()  # somebody has looked at it, so that asyncio does not report it
 
-    def _exchange(self, question: dict[str, Any], image: bytes) -> tuple[dict[str, Any], bytes]:
+    def _exchange(
+        self, loop: asyncio.AbstractEventLoop, question: dict[str, Any], image: bytes
+    ) -> tuple[dict[str, Any], bytes]:
         """In the thread: sends the question and waits for its answer."""
         try:
-            process = self._running()
+            process = self._asked = self._running()
+            loop.call_soon_threadsafe(self._halt_or_go_on)
             frames.write(process.stdin, question, image)  # type: ignore[arg-type]  # it is a pipe
             return frames.read(process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError) as error:
@@ -110,7 +145,7 @@ class Lane:
             return self._process
         self._kill()  # closes the pipes of one that has died
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "service.explanation.worker"]
+        command = [sys.executable, "-m", "service.explanation"]
         with self._starting:
             if self._stopped:
                 raise ExplanationFailed("The server is stopping.")

@@ -1,10 +1,5 @@
-"""`python -m service.explanation.worker`: the explaining process. Reads questions from standard input until it ends.
+"""The loop of the explaining process: reads questions from standard input until it ends."""
 
-It takes CPU time that nobody else wants (SCHED_IDLE), so that classifying loses none to it. If the process crashes, or
-is killed at a deadline, the replica goes on, and starts another one for the next question.
-"""
-
-import contextlib
 import os
 import sys
 import time
@@ -28,11 +23,10 @@ from vision.image import DecodeLimits, silence_pillow
 _ANSWERS = {"explain": explain, "activations": activations, "inspect": inspection}
 
 
-def main() -> None:
+def serve() -> None:
     """Loads the bundle that the first message names, says so, and answers each message that follows."""
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
-    _yield_to_others()
     silence_pillow()
     start = frames.read(questions)[0]
     try:
@@ -53,18 +47,6 @@ def main() -> None:
             frames.write(answers, {"code": error.code, "detail": str(error)})
         else:
             frames.write(answers, {"code": None}, body)
-
-
-def _yield_to_others() -> None:
-    """Runs only where nothing else of this machine, or of this container, wants the CPU."""
-    with contextlib.suppress(OSError):  # where the kernel groups by session, in a group of its own (man 7 sched)
-        os.setsid()
-        Path("/proc/self/autogroup").write_text("19")
-    if not hasattr(os, "SCHED_IDLE"):
-        os.nice(19)
-        return
-    for thread in Path("/proc/self/task").iterdir():  # importing NumPy has started some
-        os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _load(start: dict[str, Any]) -> Subject:
@@ -92,7 +74,3 @@ def _answer(subject: Subject, question: dict[str, Any], image: bytes) -> bytes:
     timings = {"decode": decoded - begun, "compute": ended - decoded}
     answer["timings_ms"] = {name: round(1000 * seconds, 3) for name, seconds in timings.items()}
     return to_json({**question["about"], "engine": subject.taps.description, **answer})
-
-
-if __name__ == "__main__":
-    main()

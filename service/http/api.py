@@ -4,9 +4,10 @@ from fastapi import FastAPI
 
 from service.errors import PROBLEMS
 from service.http.admission import Gate
-from service.http.classify import ClassifierLike, classify_route
+from service.http.backends import ClassifierLike, LaneLike
+from service.http.classify import classify_route
 from service.http.envelope import RequestEnvelope
-from service.http.explain import LaneLike, add_explanations
+from service.http.explain import add_explanations
 from service.http.openapi import EXPLANATIONS, REQUEST_BODY, TOP_K_PARAMETER, problem_responses
 from service.http.pages import add_pages
 from service.http.problems import handle_errors, last_answer
@@ -44,7 +45,7 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
     )
     handle_errors(api, metrics)
     gate = Gate(settings.max_ongoing_requests, settings.max_held_bytes)
-    _add_classify(api, classifier, gate, settings, metrics)
+    _add_classify(api, classifier, lane, gate, settings, metrics)
     _add_health(api, classifier)
 
     add_reports(api, classifier, settings)
@@ -55,8 +56,10 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
     return api
 
 
-def _add_classify(api: FastAPI, classifier: ClassifierLike, gate: Gate, settings: Settings, metrics: Metrics) -> None:
-    route = classify_route(classifier, gate, settings, metrics)
+def _add_classify(
+    api: FastAPI, classifier: ClassifierLike, lane: LaneLike, gate: Gate, settings: Settings, metrics: Metrics
+) -> None:
+    route = classify_route(classifier, lane, gate, settings, metrics)
     statuses = sorted({kind.status for code, kind in PROBLEMS.items() if code not in EXPLANATIONS} - {404, 405})
     for method, summary in (("POST", ""), ("PUT", ", as curl -T sends them")):
         api.add_api_route(

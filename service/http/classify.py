@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -13,49 +13,21 @@ from starlette.types import Receive
 
 from service.errors import DeadlineExceeded, RequestError
 from service.http.admission import Gate
+from service.http.backends import ClassifierLike, LaneLike
 from service.http.forms import Submission
 from service.http.intake import receive
 from service.http.problems import problem
 from service.observability.metrics import REQUEST_SECONDS, STAGE_SECONDS, Metrics
 from service.observability.tracing import current_request, record_stages
 from service.settings import Settings
-from vision.bundle.store import Bundle
 from vision.classification import STAGES, Classification, ModelId
 from vision.errors import ImageError, SightlineError
 
 Outcome = Classification | SightlineError
 
 
-class ClassifierLike(Protocol):
-    """What the API needs of a classifier; `service.model.classifier.Classifier` is one.
-
-    Attributes:
-        bundle: what is served now.
-    """
-
-    bundle: Bundle
-
-    @property
-    def engine(self) -> str:
-        """Engine, device and precision."""
-        ...
-
-    @property
-    def has_linear_head(self) -> bool | None:
-        """Whether the network ends in global average pooling and one linear layer; None if that is not known."""
-        ...
-
-    async def classify(self, data: bytes, deadline: float) -> Classification:
-        """Classifies one encoded image, by a deadline of `time.monotonic()`."""
-        ...
-
-    def check_ready(self) -> None:
-        """Raises NotReady if requests cannot be answered."""
-        ...
-
-
 def classify_route(
-    classifier: ClassifierLike, gate: Gate, settings: Settings, metrics: Metrics
+    classifier: ClassifierLike, lane: LaneLike, gate: Gate, settings: Settings, metrics: Metrics
 ) -> Callable[[Request], Awaitable[Response]]:
     """The handler of POST and PUT /classify."""
 
@@ -68,7 +40,7 @@ def classify_route(
             metrics.observe(STAGE_SECONDS, read_s, stage="read")
             record_stages(current_request(), {"read": (started, started + read_s)})
             request.state.images = len(submission.images)
-            with gate.admit():
+            with gate.admit(), lane.halted():
                 outcomes = await _classify_all(
                     classifier, submission.images, request.receive, settings.request_timeout_s
                 )

@@ -1,7 +1,7 @@
 """POST /explain, /activations and /inspect: one image each, answered in the lane of explanations."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from service.errors import ExplanationsOff, InvalidParameter
 from service.http.activations_schemas import ActivationsResponse
 from service.http.admission import Gate
-from service.http.classify import ClassifierLike
+from service.http.backends import ClassifierLike, LaneLike
 from service.http.explain_schemas import ExplainResponse
 from service.http.inspect_schemas import InspectResponse
 from service.http.intake import receive
@@ -21,18 +21,6 @@ MIN_CELLS, MAX_CELLS, DEFAULT_CELLS = 2, 14, 7
 _BOX_NUMBERS = 4
 _PNG = "image/png"
 _STATUSES = (400, 403, 408, 413, 415, 422, 500, 503, 504)
-
-
-class LaneLike(Protocol):
-    """What the API needs of a lane; `service.explanation.lane.Lane` is one."""
-
-    async def ask(self, question: dict[str, Any], image: bytes) -> bytes:
-        """The body of the answer."""
-        ...
-
-    def check_free(self) -> None:
-        """Raises ExplanationBusy if a question is being answered."""
-        ...
 
 
 Method = Annotated[

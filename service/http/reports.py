@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Request, Response
 
 from service.errors import NotFound
-from service.http.classify import ClassifierLike
+from service.http.backends import ClassifierLike
 from service.http.files import unchanged_or
 from service.http.openapi import problem_responses
 from service.http.report_schemas import ClientLimits, Explainable, GoldenImage, ModelInfo, ModelList, ModelReport

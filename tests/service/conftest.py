@@ -17,7 +17,7 @@ from rich.console import Console
 from service.errors import PROBLEMS
 from service.explanation.lane import Lane
 from service.http.api import create_api
-from service.http.classify import ClassifierLike
+from service.http.backends import ClassifierLike
 from service.http.schemas import Problem
 from service.local.processes import RUN_VARIABLE
 from service.model.classifier import Classifier

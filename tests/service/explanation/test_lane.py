@@ -29,12 +29,13 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import NOISE, Served, problem
 from vision.bundle.store import Bundle, load_bundle, save_bundle
+from vision.classification import Classification
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = "service.explanation.worker"
 KINDS = ["explain", "activations", "inspect"]
 IMPORTED = f"import sys, {WORKER}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-ASK_AND_WAIT = """
+PARENT = """
 import asyncio, sys, time
 from pathlib import Path
 from prometheus_client import CollectorRegistry
@@ -45,9 +46,20 @@ from vision.bundle.store import load_bundle
 
 lane = Lane(load_bundle(Path(sys.argv[1])), "openvino-f32", Settings(), Metrics(CollectorRegistry()))
 question = {"kind": "inspect", "parameters": {"space": []}, "picture": False, "about": {}}
-asyncio.run(lane.ask(question, Path(sys.argv[2]).read_bytes()))
-print("answered", flush=True)
-time.sleep(60)
+
+async def answered():
+    await lane.ask(question, Path(sys.argv[2]).read_bytes())
+    print("answered", flush=True)
+    time.sleep(60)
+
+async def halted():
+    asking = asyncio.ensure_future(lane.ask(question, Path(sys.argv[2]).read_bytes()))
+    with lane.halted():
+        await asyncio.sleep(0.5)
+        print("halted", flush=True)
+        time.sleep(60)
+
+asyncio.run(globals()[sys.argv[3]]())
 """
 
 
@@ -56,7 +68,7 @@ def workers(above: int | None = None) -> set[int]:
     found = set()
     for process in psutil.Process(above).children():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and WORKER in process.cmdline():
+            if process.status() != psutil.STATUS_ZOMBIE and "service.explanation" in process.cmdline():
                 found.add(process.pid)
         except psutil.NoSuchProcess:
             continue
@@ -68,6 +80,10 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def is_halted(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
 def unread(pid: int) -> int:
@@ -160,7 +176,7 @@ def worker() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def launch() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", WORKER]
+        command = [sys.executable, "-m", "service.explanation"]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         started.append(subprocess.Popen(command, cwd=ROOT, **pipes))
         return started[-1]
@@ -227,8 +243,8 @@ def test_one_question_is_answered_at_a_time_and_others_are_told_to_come_again(st
         first = asyncio.create_task(client.post("/explain", content=png))
         await one.asked(pid)
         refused = await client.post(f"/{kind}", content=png)
-        beside = await client.post("/classify", content=png)
         assert one.counted("explaining") == 1
+        beside = await client.post("/classify", content=png)
         os.kill(pid, signal.SIGCONT)
         return [refused, beside, await first, await client.post(f"/{kind}", content=png)]
 
@@ -391,6 +407,100 @@ def test_a_bad_image_is_refused_by_the_process_which_goes_on(start, png, path, i
     assert (one.process, one.counted("explanation_starts_total")) == (pid, 1)
 
 
+def test_while_requests_are_classified_the_process_is_halted(start, png):
+    one = start()
+    one.post(png)
+    pid = one.process
+    ends = [asyncio.Event(), asyncio.Event()]
+
+    async def classify(end: asyncio.Event) -> None:
+        with one.lane.halted():
+            await end.wait()
+
+    async def scenario(client: httpx.AsyncClient) -> httpx.Response:
+        os.kill(pid, signal.SIGSTOP)  # so that the answer does not come before the first request does
+        asking = asyncio.create_task(client.post("/explain", content=png))
+        await one.asked(pid)
+        first, second = (asyncio.create_task(classify(end)) for end in ends)
+        await asyncio.sleep(0)
+        ends[0].set()
+        await first
+        await asyncio.sleep(0.3)
+        assert is_halted(pid)
+        assert not asking.done()
+        ends[1].set()
+        await second
+        return await asking
+
+    assert one.run(scenario).status_code == 200
+    assert one.process == pid
+    assert one.post(png).status_code == 200
+
+
+def test_classifying_halts_what_explains(start, served, png):
+    """The whole way: the process is halted while the classifier has the image, and then gives its answer."""
+    one = start()
+    one.post(png)
+    pid, seen = one.process, []
+
+    class Watching:
+        bundle, engine, has_linear_head = served.classifier.bundle, served.classifier.engine, None
+
+        def check_ready(self) -> None: ...
+
+        async def classify(self, data: bytes, deadline: float) -> Classification:
+            await until(lambda: is_halted(pid))
+            seen.append(one.counted("explaining"))
+            return await served.classifier.classify(data, deadline)
+
+    async def scenario(client: httpx.AsyncClient) -> list[httpx.Response]:
+        api = create_api(Watching(), one.lane, Settings(), Metrics(CollectorRegistry()))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://sightline") as other:
+            asking = asyncio.create_task(client.post("/explain?method=occlusion&cells=14", content=png))
+            await until(lambda: one.counted("explaining") == 1)
+            return [await other.post("/classify", content=png), await asking]
+
+    assert [response.status_code for response in one.run(scenario)] == [200, 200]
+    assert seen == [1]
+
+
+def test_a_process_that_explains_nothing_is_not_halted(start, png):
+    one = start()
+    one.post(png)
+    with one.lane.halted():
+        time.sleep(0.1)
+        assert not is_halted(one.process)
+
+
+def test_a_process_that_starts_while_a_request_is_classified_is_halted_until_it_ends(start, png):
+    one = start()
+
+    async def scenario(client: httpx.AsyncClient) -> httpx.Response:
+        with one.lane.halted():
+            asking = asyncio.create_task(client.post("/explain", content=png))
+            await until(lambda: len(one.processes) == 1 and is_halted(one.process))
+            await asyncio.sleep(0.3)
+            assert not asking.done()
+        return await asking
+
+    assert one.run(scenario).status_code == 200
+
+
+def test_a_halted_process_is_ended_at_the_deadline_and_the_next_question_starts_another(start, png):
+    one = start(explain_timeout_s=0.5)
+
+    async def scenario(client: httpx.AsyncClient) -> httpx.Response:
+        with one.lane.halted():
+            late = await client.post("/explain", content=png)
+            await until(lambda: one.counted("explaining") == 0)
+            assert one.processes == set()
+        return late
+
+    problem(one.run(scenario), 504, "deadline_exceeded")
+    one.post(png)
+    assert one.counted("explanation_starts_total") == 2
+
+
 def test_stopping_leaves_no_process(start, png):
     one = start()
     one.post(png)
@@ -508,15 +618,17 @@ def test_the_process_ends_when_its_input_ends_before_it_has_begun(worker, begun)
     assert process.stdout.read() == b""
 
 
-def test_the_process_ends_when_the_process_above_it_is_killed(models, png, tmp_path):
+@pytest.mark.parametrize("state", ["answered", "halted"])
+def test_the_process_ends_when_the_process_above_it_is_killed(models, png, tmp_path, state):
     image = tmp_path / "image.png"
     image.write_bytes(png)
-    command = [sys.executable, "-c", ASK_AND_WAIT, models / "digits" / "1", image]
+    command = [sys.executable, "-c", PARENT, models / "digits" / "1", image, state]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as above:
         try:
-            assert above.stdout.readline() == b"answered\n"
+            assert above.stdout.readline() == f"{state}\n".encode()
             (pid,) = workers(above.pid)
             explaining = psutil.Process(pid)
+            assert is_halted(pid) == (state == "halted")
         finally:
             above.kill()
     assert psutil.wait_procs([explaining], timeout=10)[1] == []
