@@ -7,7 +7,7 @@
     │   ├── UnsupportedFormat    unsupported_format  a known format that is not decoded here
     │   ├── TooManyBytes         too_many_bytes      over DecodeLimits.max_bytes
     │   ├── TooManyPixels        too_many_pixels     over DecodeLimits.max_pixels or max_side_px
-    │   ├── TruncatedImage       truncated           the file ends too early
+    │   ├── TruncatedImage       truncated           data of its pixels is missing
     │   └── CorruptImage         corrupt             the file cannot be decoded
     ├── BundleError              a bundle that must not be served; `file` names the file at fault
     │   ├── BundleNotFound       bundle_not_found    no such model or version
@@ -73,13 +73,13 @@ class TooManyPixels(ImageError):
 
 
 class TruncatedImage(ImageError):
-    """The file ends before the image does."""
+    """Data of the image's pixels is missing."""
 
     code = "truncated"
 
 
 class CorruptImage(ImageError):
-    """The file is complete but cannot be decoded."""
+    """The file cannot be decoded, although its end is there."""
 
     code = "corrupt"
 

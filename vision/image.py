@@ -24,8 +24,11 @@ from vision.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
+from vision.jpeg import NotForLibjpeg, decode_whole
+from vision.png import check_rows, first_picture
 
 Pixels = npt.NDArray[np.uint8]
+_Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
@@ -151,8 +154,8 @@ def sniff_format(data: bytes) -> str | None:
 def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
     """Decodes one image; animations give their first frame.
 
-    EXIF orientation is applied (a malformed tag is ignored), transparency is laid over white, and palette, 1-bit,
-    16-bit, gray and CMYK images become RGB.
+    EXIF orientation is applied (a malformed tag is ignored), transparency and what a first frame does not cover become
+    white, and palette, 1-bit, 16-bit, gray and CMYK images become RGB. No pixel is made up for data that is missing.
 
     Args:
         data: an encoded JPEG, PNG, WebP, GIF or BMP.
@@ -172,10 +175,10 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
         return DecodedImage(_pixels(data, file_format, limits), file_format)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
-    except (TooManyPixels, MemoryError):
+    except (TooManyPixels, TruncatedImage, CorruptImage, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise many kinds of errors on hostile bytes.
-        if _is_cut(data, file_format):
+        if _is_cut(data, file_format) or "truncated" in str(error):
             raise TruncatedImage(f"The {file_format} file ends too early; send all of its bytes.") from error
         raise CorruptImage(
             f"The {file_format} file cannot be decoded; open it in a viewer and save it again."
@@ -208,29 +211,74 @@ def inspect(image: npt.NDArray[np.generic]) -> ImageFacts:
 
 def stored_facts(data: bytes) -> StoredFacts:
     """How an image that `decode` accepts is stored. Reads the header only."""
+    if sniff_format(data) == "PNG":
+        data = first_picture(data).data  # its EXIF may come last
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return StoredFacts(image.mode, _orientation(image))
 
 
 def as_stored(upright: Pixels, orientation: int) -> Pixels:
     """Turns upright pixels (H, W, C) back to how a file of this EXIF orientation, 1 to 8, holds them."""
-    turn = _UPRIGHT.get({6: 8, 8: 6}.get(orientation, orientation))  # all others are their own inverse
-    return upright if turn is None else np.array(Image.fromarray(upright).transpose(turn))
+    return _turned(upright, {6: 8, 8: 6}.get(orientation, orientation))  # all others are their own inverse
 
 
 def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
     """Upright RGB; raises whatever Pillow raises."""
-    if file_format == "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
-        _check_size(_webp_size(data), limits)
-    if file_format == "JPEG" and (pixels := _plain_jpeg(data, limits)) is not None:
-        return pixels
-    if file_format == "PNG":
-        _verify_png(data, limits)
+    frame: _Box | None = None
+    canvas: tuple[int, int] | None = None
+    match file_format:
+        case "JPEG":
+            if (pixels := _jpeg(data, limits)) is not None:
+                return pixels
+        case "PNG":
+            _check_size((int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")), limits)
+            data, corner, canvas = first_picture(data)
+        case "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
+            _check_size(_webp_size(data), limits)
+            frame = _webp_frame(data)
     with Image.open(io.BytesIO(data), formats=[file_format]) as image:
         _check_size(image.size, limits)
+        if file_format == "GIF" and isinstance(image, ImageFile.ImageFile) and image.tile:
+            frame = image.tile[0].extents
         _fit_transparency(image)
         image.load()
-        return _to_rgb(_upright(image))
+        if file_format == "PNG" and _may_lack_rows(image):
+            check_rows(data)
+        pixels = _to_rgb(image)
+        if canvas is not None and canvas != image.size:
+            left, top = corner
+            frame = (left, top, left + image.width, top + image.height)
+            pixels = np.pad(pixels, ((top, canvas[1] - frame[3]), (left, canvas[0] - frame[2]), (0, 0)))
+        return _turned(pixels if frame is None else _white_around(pixels, frame), _orientation(image))
+
+
+def _may_lack_rows(image: Image.Image) -> bool:
+    """Whether the data of a PNG may not reach all of its pixels, which Pillow then leaves zero: its last row is."""
+    last = image.crop((0, image.height - 1, image.width, image.height))
+    return "interlace" in image.info or last.getbbox(alpha_only=False) is None
+
+
+def _white_around(pixels: Pixels, frame: _Box) -> Pixels:
+    """White where a first frame does not cover the canvas: an eye sees nothing there."""
+    left, top, right, bottom = frame
+    pixels[:top] = pixels[bottom:] = pixels[:, :left] = pixels[:, right:] = 255
+    return pixels
+
+
+def _webp_frame(data: bytes) -> _Box | None:
+    """Where an animation's first frame lies (RFC 9649, section 2.7.1.1); None for a file without animation."""
+    if data[12:16] != b"VP8X" or not data[20:21] or not data[20] & 2:
+        return None
+    position = 12
+    for _ in range(16):  # the header, a profile, the background: the first frame is among the first chunks
+        if data[position : position + 4] == b"ANMF":
+            left, top, width, height = (
+                int.from_bytes(data[position + 8 + at : position + 11 + at], "little") for at in (0, 3, 6, 9)
+            )
+            return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + size % 2
+    return None
 
 
 def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:
@@ -267,29 +315,24 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _plain_jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
-    """The pixels of an ordinary JPEG, by libjpeg-turbo without Pillow's copies; None if Pillow must decode it."""
+def _jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
+    """Upright RGB by libjpeg-turbo without Pillow's copies; None if Pillow must decode it."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        _check_size((width, height), limits)
-        if colours != "YCbCr":
-            return None
-        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:  # broken, or libjpeg warns: Pillow decides
+    except ValueError:  # Pillow says what is wrong
         return None
-    metadata = data[: data.find(b"\xff\xda")]  # up to the first scan, or to that of a thumbnail in the EXIF
-    if b"Exif" not in metadata and b"tiff:Orientation" not in metadata:
+    _check_size((width, height), limits)
+    inks = colours in ("CMYK", "YCCK")
+    try:
+        pixels = decode_whole(data, "CMYK" if inks else "RGB")
+    except NotForLibjpeg:
+        return None
+    if inks:  # stored inverted, as Adobe does and Pillow assumes
+        pixels = np.array(Image.frombuffer("CMYK", (width, height), ~pixels).convert("RGB"))
+    if b"Exif" not in data[: data.find(b"\xff\xda")]:  # up to the first scan, or to that of a thumbnail in the EXIF
         return pixels
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        turn = _UPRIGHT.get(_orientation(image))
-    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
-
-
-def _verify_png(data: bytes, limits: DecodeLimits) -> None:
-    """Checks every chunk's CRC. Pillow does not check those of pixels, so a damaged file would decode to garbage."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        _check_size(image.size, limits)
-        image.verify()
+        return _turned(pixels, _orientation(image))
 
 
 def _fit_transparency(image: Image.Image) -> None:
@@ -318,16 +361,19 @@ def _is_cut(data: bytes, file_format: str) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
+    """EXIF's alone, as browsers do: Pillow would also believe XMP, which many programs leave as it was."""
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))
+        orientation = exif.get(_EXIF_ORIENTATION, 1)
         return orientation if orientation in _UPRIGHT else 1
     except Exception:  # A malformed tag must not cost the client its answer (huggingface/datasets#7668).
         return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+def _turned(stored: Pixels, orientation: int) -> Pixels:
+    turn = _UPRIGHT.get(orientation)
+    return stored if turn is None else np.array(Image.fromarray(stored).transpose(turn))
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

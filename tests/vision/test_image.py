@@ -291,16 +291,26 @@ SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 16), (17, 33), (333, 250)], ids=str)
+def test_a_gray_jpeg_has_pillows_pixels(encoded, monkeypatch, size):
+    picture = Image.fromarray(np.random.default_rng(sum(size)).integers(0, 256, (size[1], size[0]), dtype=np.uint8))
+    data = encoded(picture, "JPEG")
+    around = image._jpeg(data, LIMITS)
+    assert around is not None
+    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
+    assert np.array_equal(decode(data, LIMITS).pixels, around)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 16), (17, 33), (333, 250)], ids=str)
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"quality": 20}, {"exif": orientation_tag(6)}, {"exif": orientation_tag(1)}]
 )
-def test_a_plain_jpeg_has_pillows_pixels(encoded, monkeypatch, size, subsampling, options):
+def test_a_jpeg_has_pillows_pixels(encoded, monkeypatch, size, subsampling, options):
     picture = Image.fromarray(np.random.default_rng(sum(size)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     data = encoded(picture, "JPEG", subsampling=SUBSAMPLINGS[subsampling], **options)
-    around = image._plain_jpeg(data, LIMITS)
+    around = image._jpeg(data, LIMITS)
     assert around is not None
-    monkeypatch.setattr(image, "_plain_jpeg", lambda data, limits: None)
+    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
     assert np.array_equal(decode(data, LIMITS).pixels, around)
 
 
@@ -310,18 +320,8 @@ def test_real_photos_have_pillows_pixels(shared, monkeypatch):
         *sorted((shared / "data" / "flowers").rglob("*.jpg"))[::100],
     ]
     photos = [file.read_bytes() for file in files if file.suffix.lower() in (".jpg", ".jpeg")]
-    around = [image._plain_jpeg(data, LIMITS) for data in photos]
+    around = [image._jpeg(data, LIMITS) for data in photos]
     assert sum(pixels is not None for pixels in around) > len(photos) / 2
-    monkeypatch.setattr(image, "_plain_jpeg", lambda data, limits: None)
+    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
     for data, pixels in zip(photos, around, strict=True):
         assert pixels is None or np.array_equal(decode(data, LIMITS).pixels, pixels)
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_other_jpegs_are_left_to_pillow(encoded, mode):
-    assert image._plain_jpeg(encoded(Image.new(mode, (9, 9)), "JPEG"), LIMITS) is None
-
-
-def test_a_jpeg_that_libjpeg_only_warns_of_is_left_to_pillow(encoded):
-    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)), "JPEG")
-    assert image._plain_jpeg(whole[: len(whole) // 2], LIMITS) is None

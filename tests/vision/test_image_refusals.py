@@ -96,7 +96,7 @@ def test_a_real_file_of_an_unsupported_format_is_refused(encoded, file_format, n
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_file_that_ends_too_early_is_truncated(file_of, kind, share):
     data = file_of(kind)
-    with pytest.raises(TruncatedImage, match="ends too early") as refusal:
+    with pytest.raises(TruncatedImage, match=r"ends too early|lacks the data|Data of the JPEG") as refusal:
         decode(data[: int(len(data) * share)], LIMITS)
     assert refusal.value.code == "truncated"
 
@@ -133,7 +133,7 @@ def test_a_flipped_byte_in_the_pixels_of_a_png_is_corrupt(file_of, picture):
 def test_a_complete_file_that_makes_no_sense_is_corrupt(file_of, kind, found, put):
     data = file_of(kind)
     assert data.count(found) == 1
-    with pytest.raises(CorruptImage, match=rf"{kind}.*cannot be decoded") as refusal:
+    with pytest.raises(CorruptImage, match=rf"{kind}.*(cannot be decoded|is damaged)") as refusal:
         decode(data.replace(found, put), LIMITS)
     assert refusal.value.code == "corrupt"
 

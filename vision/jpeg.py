@@ -1,0 +1,115 @@
+"""Decodes JPEGs by libjpeg-turbo and tells faults that cost no pixel from those that do.
+
+libjpeg fills what is missing with gray and only warns. It keeps the last warning alone. So a harmless fault is mended
+in the bytes and the file is decoded again: then the next warning shows, or none is left.
+"""
+
+import re
+
+import numpy as np
+import simplejpeg
+
+from vision.errors import CorruptImage, TruncatedImage
+
+_END = b"\xff\xd9"
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_FEW_BYTES = 16
+# More zeros in a row than a scan holds that also has another fault: a file system or a download filled a hole.
+_HOLE = bytes(64)
+# libjpeg's warnings (jerror.h) about headers, which it overrides by what the data is. None is about a pixel.
+_HARMLESS = ("unknown JFIF revision", "Unknown Adobe color", "Invalid SOS parameters", "bad ICC marker")
+_MOST_SEGMENTS = 10_000
+# A marker within entropy-coded data: neither a stuffed zero nor a restart marker nor a fill byte.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+class NotForLibjpeg(Exception):
+    """libjpeg-turbo does not decode this kind of file; another decoder may."""
+
+
+def decode_whole(data: bytes, space: str) -> "np.typing.NDArray[np.uint8]":
+    """The pixels of a JPEG of which none is missing.
+
+    Args:
+        data: a JPEG whose header could be read.
+        space: RGB, or CMYK for a file that is stored in it.
+
+    Returns:
+        uint8 (H, W, 3), or (H, W, 4) for CMYK; as stored, not turned upright.
+
+    Raises:
+        TruncatedImage: pixels are missing; the message says how many.
+        CorruptImage: the data is damaged.
+        NotForLibjpeg: it is no fault that libjpeg only warns of.
+    """
+    for _ in range(4):  # an end marker, bytes before it, and whatever shows after these
+        try:
+            pixels: np.typing.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space)
+        except ValueError as error:
+            warning = str(error)
+        else:
+            return pixels
+        if "Premature end of JPEG file" in warning:
+            data += _END
+        elif extraneous := _EXTRANEOUS.search(warning):
+            data = _without(data, int(extraneous[1]))
+        elif "premature end of data segment" in warning:
+            raise TruncatedImage(_missing(data, space))
+        elif any(harmless in warning for harmless in _HARMLESS):
+            whatever: np.typing.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space, strict=False)
+            return whatever
+        elif "Corrupt JPEG data" in warning or "Inconsistent progression" in warning:
+            raise CorruptImage(f"The JPEG file is damaged ({warning}); open it in a viewer and save it again.")
+        else:
+            raise NotForLibjpeg(warning)
+    raise TruncatedImage("The JPEG file ends too early; send all of its bytes.")
+
+
+def _without(data: bytes, count: int) -> bytes:
+    """The file without `count` bytes before its end marker, if no pixel can have come from what fills a hole."""
+    scan, end = _last_scan(data)
+    rest, extra = data[scan : end - count], data[end - count : end]
+    filling = extra.strip(b"\0") == b"" or extra.strip(b"\xff") == b""
+    if _HOLE in rest or rest.endswith(_HOLE[:_FEW_BYTES]):
+        raise TruncatedImage("A part of the JPEG file was replaced by zeros; send the original bytes.")
+    if count > _FEW_BYTES and not filling:
+        raise CorruptImage(
+            f"The JPEG file holds {count} bytes more than its pixels need, so some of them are wrong; "
+            "open it in a viewer and save it again."
+        )
+    return data[: end - count] + data[end:]
+
+
+def _last_scan(data: bytes) -> tuple[int, int]:
+    """Where the entropy-coded data of the last scan begins, and where the end marker is."""
+    position, scan = 2, 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None:
+            break
+        if found[0] == _END:
+            return scan, found.start()
+        position = found.start() + 2 + int.from_bytes(data[found.start() + 2 : found.start() + 4], "big")
+        if found[0] == b"\xff\xda":
+            scan = position
+    raise CorruptImage("The JPEG file has no end that can be found; open it in a viewer and save it again.")
+
+
+def _missing(data: bytes, space: str) -> str:
+    """Says from which row on pixels are missing: those that change with what stands in the place of the missing data.
+
+    Compares luma alone, which takes a third of the memory.
+    """
+    _, end = _last_scan(data)
+    planes = [
+        simplejpeg.decode_jpeg(bytes_, "GRAY" if space == "RGB" else space, strict=False)
+        for bytes_ in (data, data[:end] + b"\x5a" * 4096 + data[end:])
+    ]
+    differs = (planes[0] != planes[1]).any(axis=(1, 2))
+    height, first = len(differs), int(differs.argmax())
+    if not differs.any() or first == 0:
+        return "Data of the JPEG file is missing, and with it details or parts of the image; send all of its bytes."
+    return (
+        f"The JPEG file lacks the data of {height - first} of its {height} rows ({1 - first / height:.0%}), from row "
+        f"{first} on; send all of its bytes."
+    )
