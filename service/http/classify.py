@@ -56,7 +56,7 @@ def classify_route(
 
 
 async def _classify_all(
-    classifier: ClassifierLike, images: list[bytes], receive: Receive, timeout_s: float
+    classifier: ClassifierLike, images: list[bytes | RequestError], receive: Receive, timeout_s: float
 ) -> list[Outcome]:
     """The answer or the error of each image, in order. An image that fails does not affect the others.
 
@@ -66,7 +66,9 @@ async def _classify_all(
     """
     deadline = time.monotonic() + timeout_s
 
-    async def one(image: bytes) -> Outcome:
+    async def one(image: bytes | RequestError) -> Outcome:
+        if isinstance(image, RequestError):
+            return image
         try:
             return await classifier.classify(image, deadline)
         except (ImageError, RequestError) as error:

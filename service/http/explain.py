@@ -7,7 +7,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from service.errors import ExplanationsOff, InvalidParameter
+from service.errors import ExplanationsOff, InvalidParameter, RequestError
 from service.http.activations_schemas import ActivationsResponse
 from service.http.admission import Gate
 from service.http.backends import ClassifierLike, LaneLike
@@ -145,6 +145,9 @@ class _Desk:
             self._classifier.check_ready()
             self._lane.check_free()
             submission = await receive(request, self._settings, hold, max_images=1)
+            image = submission.images[0]
+            if isinstance(image, RequestError):
+                raise image
             request.state.images = 1
             question: dict[str, Any] = {
                 "kind": kind,
@@ -152,7 +155,7 @@ class _Desk:
                 "picture": _wants_picture(request),
                 "about": self._about(request),
             }
-            body = await self._lane.ask(question, submission.images[0])
+            body = await self._lane.ask(question, image)
         return Response(body, media_type=_PNG if question["picture"] else "application/json")
 
     def _about(self, request: Request) -> dict[str, Any]:

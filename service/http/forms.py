@@ -5,20 +5,22 @@ The bytes decide if they begin like an image; only otherwise does the Content-Ty
 
 import base64
 import binascii
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from service.errors import InvalidParameter, MalformedRequest, MissingImage, TooManyImages
-from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K, ClassifyRequest
+from service.errors import InvalidParameter, MalformedRequest, MissingImage, RequestError, TooManyImages
+from service.http.json_images import from_base64, read_json
+from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
 from vision.image import sniff_format
 
 _MAX_FILENAME = 255
-MAX_FIELDS = 8
+MAX_FIELDS = 64
+_FIELD = re.compile(rb"[\w.\[\]-]{1,64}=")
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,14 @@ class Submission:
     """What a request asks for.
 
     Attributes:
-        images: encoded, at least one. Empty ones are kept, so that each gets its own problem.
+        images: encoded, at least one, or why one of several cannot be read. Empty ones are kept, so that each gets its
+            own problem.
         filenames: one for each image; None if the client gave none.
         top_k: number of labels for each image.
         single: whether the request can only hold one image, so that its problem becomes the response.
     """
 
-    images: list[bytes]
+    images: list[bytes | RequestError]
     filenames: list[str | None]
     top_k: int
     single: bool
@@ -54,13 +57,13 @@ async def find_images(body: bytes, headers: Headers, top_k: str | None, max_imag
     kind = content_type.partition(";")[0].strip().lower()
     if not body:
         raise MissingImage("The body is empty.")
-    if sniff_format(body) is not None:
+    if sniff_format(body) is not None and kind != "application/x-www-form-urlencoded":
         return Submission([body], [None], _top_k(top_k), single=True)
     if kind == "multipart/form-data":
         return await _from_multipart(body, content_type, top_k, max_images)
     if kind in ("application/json", "text/json") or body.lstrip()[:1] == b"{":
         return _from_json(body, top_k, max_images)
-    return Submission([body], [None], _top_k(top_k), single=True)
+    return _raw(body, kind, top_k)
 
 
 class _InMemoryParser(MultiPartParser):
@@ -68,6 +71,17 @@ class _InMemoryParser(MultiPartParser):
 
     spool_max_size = 2**31
     ended = False
+
+    def on_headers_finished(self) -> None:
+        """Called before a part's content: one with an image's type is a file, whether or not it has a filename."""
+        part = self._current_part
+        disposition = part.content_disposition or b""
+        if b"filename=" not in disposition and (
+            b"filename*=" in disposition
+            or any(name == b"content-type" and value[:6].lower() == b"image/" for name, value in part.item_headers)
+        ):
+            part.content_disposition = disposition + b'; filename=""'
+        super().on_headers_finished()
 
     def on_end(self) -> None:
         """Called at the last boundary. A form without it was cut off."""
@@ -82,27 +96,42 @@ async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max
 
     try:
         parser = _InMemoryParser(
-            _without_charset(content_type), whole(), max_files=max_images + 1, max_fields=MAX_FIELDS
+            _without_charset(content_type),
+            whole(),
+            max_files=max_images + 2,  # one too many to be counted, and an empty input of a browser
+            max_fields=MAX_FIELDS,
+            max_part_size=len(body),
         )
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
+        if isinstance(error, KeyError):
+            raise MalformedRequest(
+                "The Content-Type multipart/form-data has no boundary. Do not set this header yourself: what writes "
+                "the form knows it."
+            ) from error
+        if "Too many fields" in str(error):
+            raise MalformedRequest(f"The form holds more than {MAX_FIELDS} texts beside its files.") from error
         if "Too many files" in str(error):
             raise TooManyImages(
                 f"The form holds more than {max_images} files; at most {max_images} are accepted."
             ) from error
         raise MalformedRequest("The body is not the multipart/form-data that its Content-Type announces.") from error
-    images: list[bytes] = []
+    images: list[bytes | RequestError] = []
     filenames: list[str | None] = []
     try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
-                images.append(await value.read())
-                filenames.append(_display_name(value.filename))
+                if value.size or value.filename:  # a browser sends an empty file input like this
+                    images.append(await value.read())
+                    filenames.append(_display_name(value.filename))
+            elif (image := _image_in(value)) is not None:
+                images.append(image)
+                filenames.append(None)
             elif name == "top_k":
                 top_k = top_k or value
-            else:
+            elif name in ("image", "images", "file") and value:
                 raise MalformedRequest(
-                    f"The form field {name[:40]!r} is text; send images as files, e.g. curl -F image=@photo.jpg."
+                    f"The form field {name!r} is text; send images as files, e.g. curl -F image=@photo.jpg."
                 )
     finally:
         await form.close()
@@ -110,6 +139,15 @@ async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max
         raise MissingImage("The form holds no file.")
     _check_count(len(images), max_images)
     return Submission(images, filenames, _top_k(top_k), single=len(images) == 1)
+
+
+def _image_in(text: str) -> bytes | None:
+    """The image that a part without a filename holds: its bytes are no UTF-8, so Starlette took them for Latin-1."""
+    try:
+        data = text[:32].encode("latin-1")
+        return text.encode("latin-1") if sniff_format(data) is not None else None
+    except UnicodeEncodeError:
+        return None
 
 
 def _without_charset(content_type: str) -> Headers:
@@ -127,34 +165,49 @@ def _without_charset(content_type: str) -> Headers:
 
 
 def _from_json(body: bytes, top_k: str | None, max_images: int) -> Submission:
-    try:
-        request = ClassifyRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if where == "top_k":
-            raise InvalidParameter(f"top_k in the JSON body: {first['msg']}.") from error
-        raise MalformedRequest(f"The JSON body{' at ' + where[:80] if where else ''}: {first['msg'][:200]}.") from error
-    if (request.image is None) == (request.images is None):
-        raise MalformedRequest("The JSON body must have exactly one of 'image' and 'images'.")
-    encoded = [request.image] if request.image is not None else request.images or []
-    if not encoded:
-        raise MissingImage("'images' is empty.")
-    _check_count(len(encoded), max_images)
-    images = [_from_base64(index, text) for index, text in enumerate(encoded)]
-    return Submission(
-        images,
-        [None] * len(images),
-        _top_k(top_k or (str(request.top_k) if request.top_k else None)),
-        single=request.image is not None,
-    )
+    """A string of several that is not base64 fails alone; one that is alone refuses the request."""
+    request = read_json(body)
+    wanted = _top_k(top_k or (str(request.top_k) if request.top_k else None))
+    if request.image is not None:
+        return Submission([from_base64(request.image, "'image'")], [None], wanted, single=True)
+    texts = request.images or []
+    _check_count(len(texts), max_images)
+    images: list[bytes | RequestError] = []
+    for index, text in enumerate(texts):
+        try:
+            images.append(from_base64(text, f"'images' at {index}"))
+        except MalformedRequest as error:
+            images.append(error)
+    return Submission(images, [None] * len(images), wanted, single=False)
 
 
-def _from_base64(index: int, text: str) -> bytes:
+def _raw(body: bytes, kind: str, top_k: str | None) -> Submission:
+    """The body itself, unless it is one of the things that clients send by mistake.
+
+    Raises:
+        MalformedRequest: it is, and the message says what to send instead.
+    """
+    if kind == "application/x-www-form-urlencoded":
+        if not body.isascii() and not any(stripped in body for stripped in b"\r\n\0"):
+            raise MalformedRequest(
+                "The body has no line break and no zero byte: curl -d removes them. Send the file with --data-binary."
+            )
+        if _FIELD.match(body):
+            raise MalformedRequest("The body is a form of texts; send images as files, e.g. curl -F image=@photo.jpg.")
+    head = body[:64].strip()
+    if head[:5].lower() == b"data:" or (head.isascii() and sniff_format(_start_of_base64(head)) is not None):
+        raise MalformedRequest(
+            'The body is base64; send the bytes themselves, or {"image": "…"} with Content-Type: application/json.'
+        )
+    return Submission([body], [None], _top_k(top_k), single=True)
+
+
+def _start_of_base64(head: bytes) -> bytes:
+    digits = b"".join(head.split())
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedRequest(f"Image {index} of the JSON body is not base64: {error}.") from error
+        return base64.b64decode(digits[: len(digits) // 4 * 4], validate=True)
+    except binascii.Error:
+        return b""
 
 
 def _check_count(count: int, max_images: int) -> None:

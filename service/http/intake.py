@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fastapi import Request
 
-from service.errors import BodyTimeout
+from service.errors import BodyTimeout, InvalidParameter
 from service.http.admission import read_body
 from service.http.forms import Submission, find_images
 from service.settings import Settings
@@ -34,7 +34,14 @@ async def receive(request: Request, settings: Settings, hold: Callable[[int], No
     """The images of a request that has not been read, at most max_images of them.
 
     Raises:
+        InvalidParameter: the query holds a parameter that this path does not know.
         RequestError: as `read`; or the body is malformed, or holds no image or too many.
     """
+    known = {"top_k", *(parameter.alias for parameter in request.scope["route"].dependant.query_params)}
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidParameter(
+                f"There is no parameter {name[:40]!r}; the query may hold {', '.join(sorted(known))}."
+            )
     body = await read(request, settings, hold, settings.max_body_bytes)
     return await find_images(body, request.headers, request.query_params.get("top_k"), max_images)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 DEFAULT_TOP_K = 5
 MAX_TOP_K = 1000
-TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+TopK = Annotated[int, Field(strict=True, ge=1, le=MAX_TOP_K)]
 
 
 class ClassifyRequest(BaseModel):

@@ -204,11 +204,12 @@ def test_json_images_are_several_even_where_there_is_one(images):
         (as_json(image="aGk=", colour="red"), MalformedRequest, "colour"),
         (as_json(image=7), MalformedRequest, "image"),
         (as_json(images=["aGk=", None]), MalformedRequest, r"images\.1"),
-        (as_json(images=["aGk=", "?"]), MalformedRequest, "Image 1 .* not base64"),
-        (as_json(image="aGk"), MalformedRequest, "not base64"),
-        (as_json(image="a Gk="), MalformedRequest, "not base64"),
-        (as_json(image="data:image/png;base64,aGk="), MalformedRequest, "not base64"),
-        (as_json(image="é"), MalformedRequest, "not base64"),
+        (as_json(image="é"), MalformedRequest, "'image' is not base64"),
+        (as_json(image="aGk=aGk="), MalformedRequest, "not base64"),
+        (as_json(image="aGkaa"), MalformedRequest, "not base64"),
+        (as_json(image="data:image/svg+xml,%3Csvg%3E"), MalformedRequest, "without ';base64'"),
+        (as_json(image="https://example.com/a.png"), MalformedRequest, "is an address"),
+        (as_json(image="file:///etc/passwd"), MalformedRequest, "is an address"),
         (b'{"image": "aGk="', MalformedRequest, "Invalid JSON"),
         (b'{"image": "\\ud800"}', MalformedRequest, "Invalid JSON"),
         (b"\xff\xfe{}", MalformedRequest, "Invalid JSON"),
@@ -223,6 +224,60 @@ def test_json_that_is_no_request_is_refused(body, error, words):
         find(body, "application/json")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aGk=",
+        "aGk",
+        "aGk=\n",
+        "aG\r\nk=",
+        " a G k = ",
+        "data:image/png;base64,aGk=",
+        "data:;base64,aGk",
+        "DATA:image/jpeg;charset=x;BASE64,a\nGk=",
+    ],
+)
+def test_base64_is_read_in_the_ways_that_clients_write_it(text):
+    assert find(as_json(image=text), "application/json") == Submission([b"hi"], [None], 5, single=True)
+
+
+def test_the_alphabet_for_urls_is_read_too():
+    assert find(as_json(image="-_-_"), "application/json").images == find(as_json(image="+/+/"), None).images
+
+
+def test_of_several_texts_the_one_that_is_not_base64_fails_alone():
+    found = find(as_json(images=["aGk=", "?", "aGk"]), "application/json")
+    assert [found.images[0], found.images[2]] == [b"hi", b"hi"]
+    assert isinstance(found.images[1], MalformedRequest)
+    assert "'images' at 1 is not base64" in str(found.images[1])
+
+
+RAW = b"\xff\xd8\xff\xe0\x10JFIF" + bytes(range(14, 256)) * 9
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [
+        (RAW, "application/x-www-form-urlencoded", "--data-binary"),
+        (b"\x89PNG\x1a" + RAW, "application/x-www-form-urlencoded", "--data-binary"),
+        (b"image=photo.jpg&top_k=3", "application/x-www-form-urlencoded", "curl -F"),
+        (b"image=%89PNG", "application/x-www-form-urlencoded; charset=utf-8", "curl -F"),
+        (b64(b"\x89PNG\r\n\x1a\n" + RAW).encode(), "image/png", "body is base64"),
+        (b"\n" + b64(b"\xff\xd8\xff\xe0" + RAW).encode(), None, "body is base64"),
+        (b64(b"GIF89a" + RAW).encode(), "text/plain", "body is base64"),
+        (b"data:image/png;base64,iVBORw0KGgo=", None, "body is base64"),
+    ],
+)
+def test_what_clients_send_by_mistake_is_named(body, content_type, words):
+    with pytest.raises(MalformedRequest, match=words):
+        find(body, content_type)
+
+
+def test_a_whole_file_by_curl_with_data_binary_is_an_image():
+    body = b"\x89PNG\r\n\x1a\n" + bytes(99)
+    assert find(body, "application/x-www-form-urlencoded") == Submission([body], [None], 5, single=True)
+
+
 @pytest.mark.parametrize("wanted", ["1", "7", "1000"])
 @pytest.mark.parametrize("body", [PNG, as_json(image=b64(PNG), top_k=3)])
 def test_top_k_of_the_query_wins(body, wanted):
@@ -235,7 +290,7 @@ def test_a_top_k_out_of_range_is_refused_in_the_query(bad):
         find(PNG, None, bad)
 
 
-@pytest.mark.parametrize("bad", [0, 1001, -1, 1.5, "x", [3]])
+@pytest.mark.parametrize("bad", [0, 1001, -1, 1.5, "x", [3], True, False, "3"])
 def test_a_top_k_out_of_range_is_refused_in_json(bad):
     with pytest.raises(InvalidParameter, match="top_k"):
         find(as_json(image=b64(PNG), top_k=bad), "application/json")

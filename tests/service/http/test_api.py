@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from service.http.schemas import ClassifyResponse
+from tests.service.conftest import problem
 from vision.classification import STAGES
 
 DIGITS = range(10)
@@ -228,3 +229,19 @@ def test_the_page_is_html_that_may_load_nothing_from_elsewhere(served):
     assert loaded
     for path in loaded:
         assert served.request("GET", path).status_code == 200, path
+
+
+@pytest.mark.parametrize("path", ["/classify?topk=1", "/classify?top_k=1&n=2", "/explain?labels=7", "/inspect?x=1"])
+def test_a_parameter_that_no_path_knows_is_named(served, pngs, path):
+    detail = problem(served.request("POST", path, content=pngs[0]), 422, "invalid_parameter").detail
+    name = path.rpartition("?")[2].rpartition("&")[2].partition("=")[0]
+    assert f"'{name}'" in detail
+    assert "top_k" in detail
+
+
+def test_a_text_that_is_not_base64_has_a_problem_in_its_own_place(served, pngs):
+    body = {"images": [base64.b64encode(pngs[0]).decode(), "?", base64.b64encode(pngs[0]).decode().rstrip("=")]}
+    results = served.request("POST", "/classify", json=body).json()["results"]
+    assert [result.get("problem", {}).get("code") for result in results] == [None, "malformed_request", None]
+    assert results[0]["predictions"] == results[2]["predictions"]
+    assert "at 1" in results[1]["problem"]["detail"]
