@@ -225,7 +225,7 @@ def as_stored(upright: Pixels, orientation: int) -> Pixels:
 def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
     """Upright RGB; raises whatever Pillow raises."""
     frame: _Box | None = None
-    canvas: tuple[int, int] | None = None
+    corner, canvas = (0, 0), None
     match file_format:
         case "JPEG":
             if (pixels := _jpeg(data, limits)) is not None:

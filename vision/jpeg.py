@@ -7,6 +7,7 @@ in the bytes and the file is decoded again: then the next warning shows, or none
 import re
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from vision.errors import CorruptImage, TruncatedImage
@@ -27,7 +28,7 @@ class NotForLibjpeg(Exception):
     """libjpeg-turbo does not decode this kind of file; another decoder may."""
 
 
-def decode_whole(data: bytes, space: str) -> "np.typing.NDArray[np.uint8]":
+def decode_whole(data: bytes, space: str) -> npt.NDArray[np.uint8]:
     """The pixels of a JPEG of which none is missing.
 
     Args:
@@ -44,11 +45,9 @@ def decode_whole(data: bytes, space: str) -> "np.typing.NDArray[np.uint8]":
     """
     for _ in range(4):  # an end marker, bytes before it, and whatever shows after these
         try:
-            pixels: np.typing.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space)
+            return _decode(data, space, strict=True)
         except ValueError as error:
             warning = str(error)
-        else:
-            return pixels
         if "Premature end of JPEG file" in warning:
             data += _END
         elif extraneous := _EXTRANEOUS.search(warning):
@@ -56,13 +55,17 @@ def decode_whole(data: bytes, space: str) -> "np.typing.NDArray[np.uint8]":
         elif "premature end of data segment" in warning:
             raise TruncatedImage(_missing(data, space))
         elif any(harmless in warning for harmless in _HARMLESS):
-            whatever: np.typing.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space, strict=False)
-            return whatever
+            return _decode(data, space, strict=False)
         elif "Corrupt JPEG data" in warning or "Inconsistent progression" in warning:
             raise CorruptImage(f"The JPEG file is damaged ({warning}); open it in a viewer and save it again.")
         else:
             raise NotForLibjpeg(warning)
     raise TruncatedImage("The JPEG file ends too early; send all of its bytes.")
+
+
+def _decode(data: bytes, space: str, strict: bool) -> npt.NDArray[np.uint8]:
+    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space, strict=strict)
+    return pixels
 
 
 def _without(data: bytes, count: int) -> bytes:
@@ -102,8 +105,8 @@ def _missing(data: bytes, space: str) -> str:
     """
     _, end = _last_scan(data)
     planes = [
-        simplejpeg.decode_jpeg(bytes_, "GRAY" if space == "RGB" else space, strict=False)
-        for bytes_ in (data, data[:end] + b"\x5a" * 4096 + data[end:])
+        _decode(filled, "GRAY" if space == "RGB" else space, strict=False)
+        for filled in (data, data[:end] + b"\x5a" * 4096 + data[end:])
     ]
     differs = (planes[0] != planes[1]).any(axis=(1, 2))
     height, first = len(differs), int(differs.argmax())
