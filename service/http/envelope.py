@@ -52,15 +52,20 @@ class RequestEnvelope:
         status = 0
         failure: Exception | None = None
 
+        head = scope["method"] == "HEAD"
+
         async def send_with_headers(message: Message) -> None:
             nonlocal status
+            if head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_SECURITY_HEADERS, (REQUEST_ID, request_id.encode())]
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_headers)
+            # Wherever GET is answered, HEAD is (RFC 9110, section 9.3.2), with the same headers.
+            await self.app({**scope, "method": "GET"} if head else scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or CLIENT_CLOSED_REQUEST
         except Exception as error:

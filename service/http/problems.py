@@ -6,6 +6,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from service.errors import PROBLEMS, RequestError
 from service.http.schemas import Problem
@@ -54,7 +56,7 @@ def handle_errors(api: FastAPI, metrics: Metrics) -> None:
         code = _CODES.get(error.status_code, "malformed_request" if error.status_code < 500 else "internal_error")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if code == "method_not_allowed":  # Starlette lists the methods of the first route at this path only
-            headers["allow"] = _methods(api, request.url.path) or headers.get("allow", "")
+            headers["allow"] = _methods(api, request.scope) or headers.get("allow", "")
         return _answer(request, code, PROBLEMS[code].title + ".", headers)
 
     @api.exception_handler(RequestValidationError)
@@ -73,6 +75,8 @@ def _answer(request: Request, code: str, detail: str, headers: dict[str, str] | 
     return JSONResponse(content, kind.status, headers, media_type="application/problem+json")
 
 
-def _methods(api: FastAPI, path: str) -> str:
-    routes = [route for route in api.routes if getattr(route, "path", None) == path]
-    return ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
+def _methods(api: FastAPI, scope: Scope) -> str:
+    """What the routes at a path take, with HEAD wherever GET is."""
+    routes = [route for route in api.routes if route.matches(scope)[0] != Match.NONE]
+    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

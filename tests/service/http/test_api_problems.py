@@ -123,10 +123,14 @@ def test_an_unknown_path_is_a_problem(served, path):
     [
         ("GET", "/classify", {"POST", "PUT"}),
         ("DELETE", "/classify", {"POST", "PUT"}),
+        ("HEAD", "/classify", {"POST", "PUT"}),
         ("OPTIONS", "/classify", {"POST", "PUT"}),
-        ("POST", "/health/live", {"GET"}),
-        ("POST", "/models", {"GET"}),
-        ("POST", "/", {"GET"}),
+        ("POST", "/health/live", {"GET", "HEAD"}),
+        ("POST", "/models", {"GET", "HEAD"}),
+        ("POST", "/", {"GET", "HEAD"}),
+        ("POST", "/models/digits/1/report", {"GET", "HEAD"}),
+        ("PUT", "/models/digits/1/golden/0", {"GET", "HEAD"}),
+        ("GET", "/explain", {"POST"}),
         ("POST", "/openapi.json", {"GET", "HEAD"}),
         ("POST", "/page/sample.png", {"GET", "HEAD"}),
     ],
@@ -135,9 +139,38 @@ def test_a_method_that_a_path_does_not_take_is_a_problem_whose_allow_header_list
     served, method, path, allowed
 ):
     response = served.request(method, path)
-    problem(response, 405, "method_not_allowed")
+    if method == "HEAD":
+        assert (response.status_code, response.content) == (405, b"")
+    else:
+        problem(response, 405, "method_not_allowed")
     (allow,) = response.headers.get_list("allow")
     assert sorted(allow.split(", ")) == sorted(allowed)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/models",
+        "/health/live",
+        "/health/ready",
+        "/filters",
+        "/page/main.js",
+        "/models/digits/1/report",
+        "/models/digits/1/golden/0",
+        "/nothing",
+    ],
+)
+def test_head_is_answered_as_get_is_without_a_body(served, path):
+    get, head = (served.request(method, path) for method in ("GET", "HEAD"))
+    assert head.status_code == get.status_code
+    assert head.content == b"" != get.content
+    varying = {"x-request-id", "date"}
+    assert {name: value for name, value in head.headers.items() if name not in varying} == {
+        name: value for name, value in get.headers.items() if name not in varying
+    }
 
 
 def test_a_body_over_the_limit_is_refused_while_it_streams(served):

@@ -339,7 +339,7 @@ def test_a_report_follows_the_bundle_that_is_served(served, plain, reporting, en
 
 
 @pytest.mark.parametrize("path", ["/models", REPORT, "/models/digits/1/golden/0", "/models/digits/1/worst/0"])
-def test_only_get_is_taken(served, path):
+def test_only_get_and_head_are_taken(served, path):
     response = served.request("POST", path)
     problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD"
