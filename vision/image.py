@@ -253,7 +253,10 @@ def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
 
 
 def _may_lack_rows(image: Image.Image) -> bool:
-    """Whether the data of a PNG may not reach all of its pixels, which Pillow then leaves zero: its last row is."""
+    """Whether a PNG may have too little data. Pillow leaves the pixels zero that it does not reach.
+
+    That is so if the last row is all zeros. In an interlaced image any row may be incomplete.
+    """
     last = image.crop((0, image.height - 1, image.width, image.height))
     return "interlace" in image.info or last.getbbox(alpha_only=False) is None
 

@@ -15,7 +15,7 @@ from vision.errors import CorruptImage, TruncatedImage
 _END = b"\xff\xd9"
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _FEW_BYTES = 16
-# More zeros in a row than a scan holds that also has another fault: a file system or a download filled a hole.
+# A scan with another fault and this many zeros in a row: a file system or a download has filled a hole with them.
 _HOLE = bytes(64)
 # libjpeg's warnings (jerror.h) about headers, which it overrides by what the data is. None is about a pixel.
 _HARMLESS = ("unknown JFIF revision", "Unknown Adobe color", "Invalid SOS parameters", "bad ICC marker")
@@ -41,7 +41,7 @@ def decode_whole(data: bytes, space: str) -> npt.NDArray[np.uint8]:
     Raises:
         TruncatedImage: pixels are missing; the message says how many.
         CorruptImage: the data is damaged.
-        NotForLibjpeg: it is no fault that libjpeg only warns of.
+        NotForLibjpeg: libjpeg-turbo gives an error, not a warning, e.g. for an unusual subsampling.
     """
     for _ in range(4):  # an end marker, bytes before it, and whatever shows after these
         try:
@@ -69,11 +69,16 @@ def _decode(data: bytes, space: str, strict: bool) -> npt.NDArray[np.uint8]:
 
 
 def _without(data: bytes, count: int) -> bytes:
-    """The file without `count` bytes before its end marker, if no pixel can have come from what fills a hole."""
+    """The file without the `count` bytes before its end marker.
+
+    Raises:
+        TruncatedImage: a hole was filled with zeros, which may have been decoded as pixels.
+        CorruptImage: so many bytes are left over that the pixels cannot be right.
+    """
     scan, end = _last_scan(data)
     rest, extra = data[scan : end - count], data[end - count : end]
     filling = extra.strip(b"\0") == b"" or extra.strip(b"\xff") == b""
-    if _HOLE in rest or rest.endswith(_HOLE[:_FEW_BYTES]):
+    if _HOLE in rest or rest.endswith(bytes(_FEW_BYTES)):
         raise TruncatedImage("A part of the JPEG file was replaced by zeros; send the original bytes.")
     if count > _FEW_BYTES and not filling:
         raise CorruptImage(
@@ -99,9 +104,10 @@ def _last_scan(data: bytes) -> tuple[int, int]:
 
 
 def _missing(data: bytes, space: str) -> str:
-    """Says from which row on pixels are missing: those that change with what stands in the place of the missing data.
+    """The message for missing data: from which row on pixels are missing.
 
-    Compares luma alone, which takes a third of the memory.
+    The file is decoded as it is, and with other bytes where data is missing. The rows that differ are missing. Of a
+    colour image luma alone is compared, which takes a third of the memory.
     """
     _, end = _last_scan(data)
     planes = [

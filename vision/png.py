@@ -1,6 +1,6 @@
-"""The chunks of a PNG that decide about its pixels (https://www.w3.org/TR/png-3/), without all the others.
+"""Makes of a PNG one that holds only the chunks that decide about its pixels (https://www.w3.org/TR/png-3/).
 
-Texts, dates and damaged profiles cannot cost an answer then, and a decoder need not bound what it reads of them.
+So a large or damaged text or profile costs neither memory nor the answer.
 """
 
 import contextlib
@@ -48,8 +48,10 @@ def first_picture(data: bytes) -> Picture:
 
     Raises:
         TruncatedImage: the data of pixels is cut off.
-        CorruptImage: a critical chunk is damaged, or there are more than 100,000 chunks.
+        CorruptImage: the header does not come first, a critical chunk is damaged, or there are over 100,000 chunks.
     """
+    if data[12:16] != b"IHDR":  # callers check the size that stands in it
+        raise CorruptImage("The PNG file is damaged: its header is not first; open it in a viewer and save it again.")
     header, canvas = b"", (0, 0)
     before: list[bytes] = []
     default: list[bytes] = []
@@ -131,7 +133,7 @@ def check_rows(data: bytes) -> None:
 
 
 def _cut(header: bytes, pixels: list[bytes]) -> str:
-    """Says how many rows of a file are there that ends within its pixels."""
+    """The message for a file that ends within its pixels: how many of its rows are there."""
     whole, interlaced = _raw_bytes(header), header[12:13] != b"\0"
     if interlaced or not whole:
         return "The PNG file ends too early, within its pixels; send all of its bytes."
@@ -155,7 +157,7 @@ def _raw_bytes(header: bytes) -> int:
 
 
 def _unpacked(pixels: list[bytes], most: int) -> int:
-    """How many bytes the packed pixels hold, counted up to `most`, of which never more than 1 MiB is in memory."""
+    """How many bytes the packed pixels unpack to, counted up to `most`, at most 1 MiB at a time."""
     count, inflate = 0, zlib.decompressobj()
     with contextlib.suppress(zlib.error):
         for packed in pixels:

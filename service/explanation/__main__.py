@@ -1,4 +1,4 @@
-"""`python -m service.explanation`: the explaining process. It makes itself the least of this machine, then it works.
+"""`python -m service.explanation`: the explaining process. It lowers its own priority, then starts the worker.
 
 It takes CPU time that nobody else wants (SCHED_IDLE), so that classifying loses none to it. If the process crashes, or
 is killed at a deadline, the replica goes on, and starts another one for the next question.

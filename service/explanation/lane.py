@@ -45,8 +45,8 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._busy = False
         self._stopped = False
-        self._classifying = 0  # requests
-        self._asked: subprocess.Popen[bytes] | None = None  # while it answers
+        self._classifying = 0  # requests that are being classified
+        self._asked: subprocess.Popen[bytes] | None = None  # the process, while it answers
         self._halted: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()  # a process must not start behind the back of `stop`
         metrics.watch(EXPLAINING, lambda: float(self._busy))
@@ -90,9 +90,9 @@ class Lane:
 
     @contextlib.contextmanager
     def halted(self) -> Iterator[None]:
-        """Halts the process until the block ends, if it is answering. To be used on the event loop, around classifying.
+        """Halts the process until the block ends, if it is answering. For the event loop, around classifying.
 
-        Its low priority alone would not do: it would still take time between two threads of a batch, and the caches.
+        A low priority alone is not enough: the process would still be preempted late and use the caches (decision 23).
         """
         self._classifying += 1
         self._halt_or_go_on()

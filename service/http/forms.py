@@ -3,22 +3,22 @@
 The bytes decide if they begin like an image; only otherwise does the Content-Type. No image is decoded here.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from email.message import Message
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.errors import InvalidParameter, MalformedRequest, MissingImage, RequestError, TooManyImages
-from service.http.json_images import from_base64, read_json
+from service.http.json_images import from_base64, is_base64_of_an_image, read_json
 from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
 from vision.image import sniff_format
 
 _MAX_FILENAME = 255
+_MAX_TOP_K_BYTES = 64
 MAX_FIELDS = 64
 _FIELD = re.compile(rb"[\w.\[\]-]{1,64}=")
 
@@ -67,20 +67,23 @@ async def find_images(body: bytes, headers: Headers, top_k: str | None, max_imag
 
 
 class _InMemoryParser(MultiPartParser):
-    """Keeps files in memory: the body is there already, and within its limit."""
+    """Keeps every part in memory as a file: the body is there already, and what a part is shows in its bytes."""
 
     spool_max_size = 2**31
     ended = False
+    named = 0
 
     def on_headers_finished(self) -> None:
-        """Called before a part's content: one with an image's type is a file, whether or not it has a filename."""
+        """Called before a part's content: gives it a filename, empty if the client gave none."""
         part = self._current_part
-        disposition = part.content_disposition or b""
-        if b"filename=" not in disposition and (
-            b"filename*=" in disposition
-            or any(name == b"content-type" and value[:6].lower() == b"image/" for name, value in part.item_headers)
-        ):
-            part.content_disposition = disposition + b'; filename=""'
+        disposition = Message()
+        disposition["content-disposition"] = (part.content_disposition or b"").decode("latin-1")
+        filename = disposition.get_filename("")  # of filename* too (RFC 2231), which Starlette does not read
+        if filename:
+            self.named += 1
+        if b"filename=" not in (part.content_disposition or b""):
+            quoted = filename.replace("\\", "\\\\").replace('"', '\\"').encode()
+            part.content_disposition = (part.content_disposition or b"") + b'; filename="' + quoted + b'"'
         super().on_headers_finished()
 
     def on_end(self) -> None:
@@ -89,65 +92,59 @@ class _InMemoryParser(MultiPartParser):
 
 
 async def _from_multipart(body: bytes, content_type: str, top_k: str | None, max_images: int) -> Submission:
+    form = await _parse(body, content_type, max_images)
+    images: list[bytes | RequestError] = []
+    filenames: list[str | None] = []
+    texts = 0
+    try:
+        for name, part in form.multi_items():
+            assert not isinstance(part, str)  # noqa: S101 - our parser makes each part a file
+            data = await part.read()
+            typed = (part.content_type or "").lower().startswith("image/") and data
+            if part.filename or typed or sniff_format(data) is not None:
+                images.append(data)
+                filenames.append(_display_name(part.filename))
+            else:  # a text, or the empty file input of a browser
+                texts += 1
+                if name == "top_k" and top_k is None:
+                    top_k = data[:_MAX_TOP_K_BYTES].decode("latin-1")
+    finally:
+        await form.close()
+    if texts > MAX_FIELDS:
+        raise MalformedRequest(f"The form holds {texts} texts; at most {MAX_FIELDS} are accepted.")
+    if not images:
+        raise MissingImage("The form holds no file; send images as files, e.g. curl -F image=@photo.jpg.")
+    _check_count(len(images), max_images)
+    return Submission(images, filenames, _top_k(top_k), single=len(images) == 1)
+
+
+async def _parse(body: bytes, content_type: str, max_images: int) -> FormData:
+    """The parts of a form, all of them as files.
+
+    Raises:
+        MalformedRequest: it has no boundary, does not end, or has more texts than are accepted.
+        TooManyImages: it has more files than are accepted.
+    """
+
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
         if not parser.ended:  # raised in here so that Starlette closes the half-read file
             raise MultiPartException("the last boundary is missing")
 
+    headers = _without_charset(content_type)
+    parser = _InMemoryParser(headers, whole(), max_files=max_images + MAX_FIELDS)
     try:
-        parser = _InMemoryParser(
-            _without_charset(content_type),
-            whole(),
-            max_files=max_images + 2,  # one too many to be counted, and an empty input of a browser
-            max_fields=MAX_FIELDS,
-            max_part_size=len(body),
-        )
-        form = await parser.parse()
+        return await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
-        if isinstance(error, KeyError):
+        if "Too many files" not in str(error):
             raise MalformedRequest(
-                "The Content-Type multipart/form-data has no boundary. Do not set this header yourself: what writes "
-                "the form knows it."
+                "The body is not the multipart/form-data that its Content-Type announces."
             ) from error
-        if "Too many fields" in str(error):
-            raise MalformedRequest(f"The form holds more than {MAX_FIELDS} texts beside its files.") from error
-        if "Too many files" in str(error):
+        if parser.named > max_images:
             raise TooManyImages(
                 f"The form holds more than {max_images} files; at most {max_images} are accepted."
             ) from error
-        raise MalformedRequest("The body is not the multipart/form-data that its Content-Type announces.") from error
-    images: list[bytes | RequestError] = []
-    filenames: list[str | None] = []
-    try:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                if value.size or value.filename:  # a browser sends an empty file input like this
-                    images.append(await value.read())
-                    filenames.append(_display_name(value.filename))
-            elif (image := _image_in(value)) is not None:
-                images.append(image)
-                filenames.append(None)
-            elif name == "top_k":
-                top_k = top_k or value
-            elif name in ("image", "images", "file") and value:
-                raise MalformedRequest(
-                    f"The form field {name!r} is text; send images as files, e.g. curl -F image=@photo.jpg."
-                )
-    finally:
-        await form.close()
-    if not images:
-        raise MissingImage("The form holds no file.")
-    _check_count(len(images), max_images)
-    return Submission(images, filenames, _top_k(top_k), single=len(images) == 1)
-
-
-def _image_in(text: str) -> bytes | None:
-    """The image that a part without a filename holds: its bytes are no UTF-8, so Starlette took them for Latin-1."""
-    try:
-        data = text[:32].encode("latin-1")
-        return text.encode("latin-1") if sniff_format(data) is not None else None
-    except UnicodeEncodeError:
-        return None
+        raise MalformedRequest(f"The form holds more than {MAX_FIELDS} texts beside its files.") from error
 
 
 def _without_charset(content_type: str) -> Headers:
@@ -157,9 +154,14 @@ def _without_charset(content_type: str) -> Headers:
     codec takes time that grows with the square of the length: 7 MB took 50 s.
 
     Raises:
-        KeyError: the header has no boundary.
+        MalformedRequest: the header has no boundary.
     """
-    boundary = parse_options_header(content_type)[1][b"boundary"].decode("latin-1")
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
+    if not boundary:
+        raise MalformedRequest(
+            "The Content-Type multipart/form-data has no boundary. Do not set this header yourself: the library that "
+            "writes the form sets it."
+        )
     quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')
     return Headers({"content-type": f'multipart/form-data; boundary="{quoted}"'})
 
@@ -194,20 +196,11 @@ def _raw(body: bytes, kind: str, top_k: str | None) -> Submission:
             )
         if _FIELD.match(body):
             raise MalformedRequest("The body is a form of texts; send images as files, e.g. curl -F image=@photo.jpg.")
-    head = body[:64].strip()
-    if head[:5].lower() == b"data:" or (head.isascii() and sniff_format(_start_of_base64(head)) is not None):
+    if is_base64_of_an_image(body):
         raise MalformedRequest(
             'The body is base64; send the bytes themselves, or {"image": "…"} with Content-Type: application/json.'
         )
     return Submission([body], [None], _top_k(top_k), single=True)
-
-
-def _start_of_base64(head: bytes) -> bytes:
-    digits = b"".join(head.split())
-    try:
-        return base64.b64decode(digits[: len(digits) // 4 * 4], validate=True)
-    except binascii.Error:
-        return b""
 
 
 def _check_count(count: int, max_images: int) -> None:

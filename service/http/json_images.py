@@ -1,4 +1,4 @@
-"""Images as base64 in JSON, in the ways in which clients write it."""
+"""Images as base64: in JSON, in the ways in which clients write it, or by mistake as the body itself."""
 
 import base64
 import binascii
@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.errors import InvalidParameter, MalformedRequest, MissingImage
 from service.http.schemas import ClassifyRequest
+from vision.image import sniff_format
 
 # RFC 2397. What stands before the comma is short, and nothing of it is believed.
 _DATA_URL = re.compile(r"\s*data:([^,]{0,200}),", re.IGNORECASE)
@@ -65,3 +66,15 @@ def from_base64(text: str, name: str) -> bytes:
         return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedRequest(f"{name} is not base64; send the image's bytes in base64 (RFC 4648).") from error
+
+
+def is_base64_of_an_image(body: bytes) -> bool:
+    """Whether a body begins like a data URL, or like the base64 of an image. Looks at its first 64 bytes."""
+    head = body[:64].strip()
+    if head[:5].lower() == b"data:":
+        return True
+    digits = head.translate(None, _SPACES)
+    try:
+        return sniff_format(base64.b64decode(digits[: len(digits) // 4 * 4], validate=True)) is not None
+    except binascii.Error:
+        return False

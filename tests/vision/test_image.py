@@ -1,7 +1,6 @@
 """What decode accepts becomes the same upright RGB, whatever the format, the colour mode and the orientation."""
 
 import dataclasses
-import struct
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.vision.pngs import SIGNATURE, chunk, header
 from vision import image
 from vision.image import FORMATS, DecodeLimits, StoredFacts, decode, inspect, sniff_format, stored_facts
 
@@ -46,14 +46,10 @@ def orientation_tag(value):
 
 
 def png(width, depth, colour_type, row, *chunks):
-    """A PNG of one row, with the chunks that Pillow does not write."""
-
-    def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colour_type, 0, 0, 0))
+    """A PNG of one row, with chunks (name, body) that Pillow does not write."""
     extra = b"".join(chunk(name, body) for name, body in chunks)
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + row))
+    return SIGNATURE + header(width, 1, depth, colour_type) + extra + pixels + chunk(b"IEND", b"")
 
 
 def far_from(pixels, expected):

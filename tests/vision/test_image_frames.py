@@ -10,25 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from vision.errors import CorruptImage
+from tests.vision.pngs import SIGNATURE, chunk, header
+from vision.errors import CorruptImage, TooManyPixels
 from vision.image import DecodeLimits, decode, stored_facts
 
 LIMITS = DecodeLimits()
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 XMP_UPSIDE_DOWN = b"""<?xpacket begin=''?><x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF
  xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description
  xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>"""
-
-
-def chunk(name, body, checksum=None):
-    right = zlib.crc32(name + body)
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", right if checksum is None else checksum)
-
-
-def header(width, height, colour=2):
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
 
 
 def packed(width, height, colour):
@@ -135,6 +126,21 @@ def test_an_animated_png_whose_default_image_is_its_first_frame_shows_that():
 def test_a_frame_that_does_not_fit_leaves_the_default_image(frame):
     data = apng(DEFAULT, frame, chunk(b"fdAT", struct.pack(">I", 1) + packed(3, 2, RED)))
     assert (decode(data, LIMITS).pixels == BLUE).all()
+
+
+def test_the_canvas_of_a_hidden_default_image_is_within_the_limits_wherever_its_header_stands():
+    """The canvas is filled by us: 60,000 × 60,000 white pixels would be 10.8 GB."""
+    large = header(60_000, 60_000)
+    animation = control(0, 3, 2, 0, 0) + chunk(b"fdAT", struct.pack(">I", 1) + packed(3, 2, RED))
+    with pytest.raises(TooManyPixels):
+        decode(SIGNATURE + large + DEFAULT + animation, LIMITS)
+    for first in (
+        chunk(b"tEXt", struct.pack(">II", 8, 6)),
+        chunk(b"tRNS", struct.pack(">II", 8, 6)),
+        header(8, 6)[:-4],
+    ):
+        with pytest.raises((CorruptImage, TooManyPixels)):
+            decode(SIGNATURE + first + large + DEFAULT + animation, LIMITS)
 
 
 def with_chunks(encoded, *chunks, after=False):

@@ -99,14 +99,15 @@ def test_a_form_with_more_files_than_the_limit_is_refused(count):
 @pytest.mark.parametrize(
     ("body", "content_type", "error", "words"),
     [
-        (form(text_part(b"image", b"photo.jpg")), FORM, MalformedRequest, "'image' is text; send images as files"),
+        (form(text_part(b"image", b"photo.jpg")), FORM, MissingImage, "send images as files"),
         (form(text_part(b"csrf", b"1")), FORM, MissingImage, "no file"),
         (form(file_part(b"", b"")), FORM, MissingImage, "no file"),
-        (form(*[text_part(b"id", b"3")] * 65, file_part(PNG)), FORM, MalformedRequest, "more than 64 texts"),
+        (form(*[text_part(b"id", b"3")] * 10_000, file_part(PNG)), FORM, MalformedRequest, "more than 64 texts"),
+        (form(*[text_part(b"id", b"3")] * 65, file_part(PNG)), FORM, MalformedRequest, "65 texts; at most 64"),
         (form(text_part(b"top_k", b"3")), FORM, MissingImage, "no file"),
         (form(file_part(PNG)), "multipart/form-data", MalformedRequest, "no boundary"),
         (form(file_part(PNG)), "multipart/form-data; charset=utf-8", MalformedRequest, "no boundary"),
-        (form(file_part(PNG)), "multipart/form-data; boundary=", MalformedRequest, "multipart"),
+        (form(file_part(PNG)), "multipart/form-data; boundary=", MalformedRequest, "no boundary"),
         (form(file_part(PNG)), "multipart/form-data; boundary=other", MalformedRequest, "multipart"),
         (form(file_part(PNG)), "multipart/form-data; boundary=fronti\u00e9r", MalformedRequest, "multipart"),
         (form(text_part(b"top_k", b"3")), f"{FORM}; charset=undefined", MissingImage, "no file"),
@@ -153,13 +154,38 @@ def test_the_empty_file_input_does_not_count_against_the_limit():
         b'Content-Disposition: form-data; name="photo"',
         b'Content-Disposition: form-data; name="photo"\r\nContent-Type: image/png',
         b'content-type: IMAGE/JPEG\r\ncontent-disposition: form-data; name="photo"',
-        b"Content-Disposition: form-data; name=\"photo\"; filename*=UTF-8''%e2%82%ac.png",
         b'Content-Disposition: form-data; name="top_k"',
     ],
 )
 def test_a_part_with_an_images_type_or_bytes_is_an_image_without_a_filename_too(image, headers):
     part = b"--frontier\r\n" + headers + b"\r\n\r\n" + image + b"\r\n"
     assert find(form(part)) == Submission([image], [None], 5, single=True)
+
+
+def test_what_looks_like_text_is_an_image_by_its_first_bytes_alone():
+    """These bytes are UTF-8; to decode and to encode them again in another charset would change them."""
+    image = b"GIF89a" + "é€".encode() * 9
+    assert find(form(text_part(b"image", image))).images == [image]
+
+
+def test_a_file_of_an_unknown_kind_is_kept_so_that_it_gets_its_own_problem():
+    assert find(form(file_part(b"ftypheic", b"a.heic"))).images == [b"ftypheic"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shown"),
+    [
+        (b"filename*=UTF-8''%e2%82%ac.png", "€.png"),
+        (b"filename*=ISO-8859-1'en'%e9.png", "é.png"),
+        (b"filename*=nonsense''a%22b.png", 'a"b.png'),
+        (b"filename*=UTF-8''..%2f..%5ccat.png", "cat.png"),
+    ],
+)
+def test_an_extended_filename_is_shown_like_any_other(parameter, shown):
+    headers = b'Content-Disposition: form-data; name="photo"; ' + parameter
+    part = b"--frontier\r\n" + headers + b"\r\n\r\nno image\r\n"
+    found = find(form(part))
+    assert found == Submission([b"no image"], [shown], 5, single=True)
 
 
 @pytest.mark.parametrize("cut", [6, 18, 30, 70])
