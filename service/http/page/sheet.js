@@ -117,10 +117,8 @@ const rows = () =>
 
 function csv() {
 	// A text that begins like a formula must not run in a spreadsheet.
-	const cell = (value) =>
-		`"${String(value)
-			.replace(/^[=+\-@\t\r]/, "'$&")
-			.replaceAll('"', '""')}"`;
+	const text = (value) => String(value).replace(/^[=+\-@\t\r]/, "'$&");
+	const cell = (value) => `"${text(value).replaceAll('"', '""')}"`;
 	return [["file", "label", "score", "chosen", "problem"], ...rows().map(Object.values)]
 		.map((row) => row.map(cell).join(","))
 		.join("\r\n");

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from service.http.pages import PAGE
+from service.http.pages import PAGE, page_files
 from tests.service.conftest import problem
 
 ORIGIN = "http://sightline"
@@ -168,6 +168,31 @@ def test_a_file_is_sent_once_and_asked_for_again_each_time(served, path):
     assert again.headers.get_list("cache-control") == ["no-cache"]
     other = get(served, path, **{"if-none-match": '"0"'})
     assert (other.status_code, other.content) == (200, first.content)
+
+
+def test_the_whole_page_is_at_most_100_kb():
+    """Everything that it can load, also what most visits never open; the sample photo is no part of the page."""
+    files = {name: len(body) for name, (body, _) in page_files().items() if not name.startswith(("docs", "sample"))}
+    total = sum(files.values()) + (PAGE / "index.html").stat().st_size
+    print(f"\nthe page: {total} bytes")
+    assert len(files) > 20
+    assert total <= 100_000, sorted(files.items(), key=lambda one: -one[1])
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith((".js", ".css"))])
+def test_a_file_is_sent_without_indentation_and_comments_but_otherwise_as_it_is(served, name):
+    sent = get(served, f"/page/{name}").text
+    assert not re.search(r"^\s|^//|^/\*|\n\n", sent, re.MULTILINE)
+    lines = [line.strip() for line in code(name).splitlines()]
+    assert [line for line in lines if line and not line.startswith(("//", "/*", "*"))] == [
+        line for line in sent.splitlines() if not line.startswith("*")
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_text_of_a_module_spans_lines(name):
+    """Indentation is not sent; within such a text it would be a part of it."""
+    assert [line for line in code(name).splitlines() if line.count("`") % 2] == []
 
 
 @pytest.mark.parametrize(
