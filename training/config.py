@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from training.data.augmentation import NONE as NO_AUGMENTATION
 from training.data.problems import ProblemFiles
@@ -83,6 +83,12 @@ class TrainConfig(LoopConfig):
     """Factor by which `plateau` lowers the learning rate."""
     checkpoint_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Also write a checkpoint every this many steps within an epoch. 0 writes one after each epoch only."""
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _colours_of_today(cls, value: Any) -> Any:
+        """`stored`, the field's own default, is for bundles from before the field."""
+        return {"colours": "srgb"} | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -58,6 +58,7 @@ class Classification:
         width: pixels of the upright image.
         height: pixels of the upright image.
         timings: seconds by stage; all 0 for an answer from the cache.
+        warning: what the file says of its colours and was ignored, as a sentence; empty if there is nothing.
     """
 
     model: ModelId
@@ -66,6 +67,7 @@ class Classification:
     width: int
     height: int
     timings: Timings
+    warning: str = ""
 
     @property
     def best(self) -> Prediction:

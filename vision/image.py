@@ -1,14 +1,14 @@
-"""The only decoder: bytes → upright RGB uint8 (H, W, 3) and the file's format, within limits.
+"""The only decoder: bytes → upright sRGB uint8 (H, W, 3) and the file's format, within limits.
 
-A file's first bytes decide its format, never a name or a header. Imports no torch. Colour profiles are ignored on
-purpose: CMYK becomes RGB by Pillow's plain formula.
+A file's first bytes decide its format, never a name or a header. Imports no torch. CMYK without a profile becomes RGB
+by Pillow's plain formula, as in browsers.
 """
 
 import io
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,13 @@ from vision.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from vision.jpeg import NotForLibjpeg, decode_whole
-from vision.png import check_rows, first_picture
+from vision.jpeg import Metadata, NotForLibjpeg, decode_whole, metadata
+from vision.png import check_rows, colour_chunks, first_picture
+from vision.profiles import Converted, Tagged, tagged_by_bmp, tagged_by_png, to_srgb
 
 Pixels = npt.NDArray[np.uint8]
+Colours = Literal["srgb", "stored"]
+"""Whether stored values are converted to sRGB by what the file says of them, or taken as they are."""
 _Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -94,10 +97,14 @@ class DecodedImage(NamedTuple):
     Attributes:
         pixels: uint8 (H, W, 3), RGB, upright.
         format: the file format, one of FORMATS.
+        profile: the name of the colour profile that was converted from; empty if there was nothing to convert.
+        warning: what the file says of its colours and was ignored, as a sentence; empty if there is nothing.
     """
 
     pixels: Pixels
     format: str
+    profile: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,15 +158,17 @@ def sniff_format(data: bytes) -> str | None:
     return None
 
 
-def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
+def decode(data: bytes, limits: DecodeLimits, colours: Colours = "srgb") -> DecodedImage:
     """Decodes one image; animations give their first frame.
 
     EXIF orientation is applied (a malformed tag is ignored), transparency and what a first frame does not cover become
     white, and palette, 1-bit, 16-bit, gray and CMYK images become RGB. No pixel is made up for data that is missing.
+    Colours become those of sRGB by the file's profile; a damaged one is ignored, with a warning.
 
     Args:
         data: an encoded JPEG, PNG, WebP, GIF or BMP.
         limits: checked against the header, before any pixel is allocated.
+        colours: `stored` for models that were trained on values without conversion.
 
     Raises:
         ImageError: one of its seven kinds; see `vision.errors`.
@@ -172,7 +181,7 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
     if file_format is None:
         raise _refusal(data)
     try:
-        return DecodedImage(_pixels(data, file_format, limits), file_format)
+        return _decoded(data, file_format, limits, colours)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels(f"The image declares too many pixels; at most {limits.max_pixels} are accepted.") from error
     except (TooManyPixels, TruncatedImage, CorruptImage, MemoryError):
@@ -214,7 +223,8 @@ def stored_facts(data: bytes) -> StoredFacts:
     if sniff_format(data) == "PNG":
         data = first_picture(data).data  # its EXIF may come last
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return StoredFacts(image.mode, _orientation(image))
+        exif = metadata(data).exif if image.format == "JPEG" else image.info.get("exif", b"")
+        return StoredFacts(image.mode, _orientation(exif))
 
 
 def as_stored(upright: Pixels, orientation: int) -> Pixels:
@@ -222,34 +232,52 @@ def as_stored(upright: Pixels, orientation: int) -> Pixels:
     return _turned(upright, {6: 8, 8: 6}.get(orientation, orientation))  # all others are their own inverse
 
 
-def _pixels(data: bytes, file_format: str, limits: DecodeLimits) -> Pixels:
-    """Upright RGB; raises whatever Pillow raises."""
+def _decoded(data: bytes, file_format: str, limits: DecodeLimits, colours: Colours) -> DecodedImage:
+    """Raises whatever Pillow raises."""
     frame: _Box | None = None
     corner, canvas = (0, 0), None
+    tagged, exif = Tagged(), None
     match file_format:
         case "JPEG":
-            if (pixels := _jpeg(data, limits)) is not None:
-                return pixels
+            told = metadata(data)
+            tagged, exif = _tagged_by_jpeg(told), told.exif
+            if (fast := _jpeg(data, limits, told, tagged if colours == "srgb" else Tagged())) is not None:
+                return fast
         case "PNG":
             _check_size((int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")), limits)
+            tagged = tagged_by_png(colour_chunks(data))
             data, corner, canvas = first_picture(data)
         case "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
             _check_size(_webp_size(data), limits)
             frame = _webp_frame(data)
+        case "BMP":
+            tagged = tagged_by_bmp(data)
     with Image.open(io.BytesIO(data), formats=[file_format]) as image:
         _check_size(image.size, limits)
         if file_format == "GIF" and isinstance(image, ImageFile.ImageFile) and image.tile:
             frame = image.tile[0].extents
+        if file_format == "WEBP":
+            tagged = Tagged(image.info.get("icc_profile") or None)
         _fit_transparency(image)
         image.load()
         if file_format == "PNG" and _may_lack_rows(image):
             check_rows(data)
-        pixels = _to_rgb(image)
+        converted = _to_rgb(image, tagged if colours == "srgb" else Tagged())
+        pixels = np.array(converted.image)
         if canvas is not None and canvas != image.size:
             left, top = corner
             frame = (left, top, left + image.width, top + image.height)
             pixels = np.pad(pixels, ((top, canvas[1] - frame[3]), (left, canvas[0] - frame[2]), (0, 0)))
-        return _turned(pixels if frame is None else _white_around(pixels, frame), _orientation(image))
+        if frame is not None:
+            pixels = _white_around(pixels, frame)
+        orientation = _orientation(image.info.get("exif", b"") if exif is None else exif)
+        return DecodedImage(_turned(pixels, orientation), file_format, converted.profile, converted.warning)
+
+
+def _tagged_by_jpeg(told: Metadata) -> Tagged:
+    if not told.icc:
+        return Tagged()
+    return Tagged(told.icc) if told.whole else Tagged(None, "A part of the colour profile is missing; it was ignored.")
 
 
 def _may_lack_rows(image: Image.Image) -> bool:
@@ -318,24 +346,29 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _jpeg(data: bytes, limits: DecodeLimits) -> Pixels | None:
-    """Upright RGB by libjpeg-turbo without Pillow's copies; None if Pillow must decode it."""
+def _jpeg(data: bytes, limits: DecodeLimits, told: Metadata, tagged: Tagged) -> DecodedImage | None:
+    """By libjpeg-turbo without Pillow's copies; None if Pillow must decode it."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:  # Pillow says what is wrong
         return None
     _check_size((width, height), limits)
-    inks = colours in ("CMYK", "YCCK")
+    inks = space in ("CMYK", "YCCK")
     try:
         pixels = decode_whole(data, "CMYK" if inks else "RGB")
     except NotForLibjpeg:
         return None
+    converted: Converted | None = None
     if inks:  # stored inverted, as Adobe does and Pillow assumes
-        pixels = np.array(Image.frombuffer("CMYK", (width, height), ~pixels).convert("RGB"))
-    if b"Exif" not in data[: data.find(b"\xff\xda")]:  # up to the first scan, or to that of a thumbnail in the EXIF
-        return pixels
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        return _turned(pixels, _orientation(image))
+        image = Image.frombuffer("CMYK", (width, height), ~pixels)
+        converted = to_srgb(image, tagged, gray=False)
+        pixels = np.array(converted.image.convert("RGB"))
+    elif tagged != Tagged():
+        image = Image.fromarray(pixels)
+        converted = to_srgb(image, tagged, gray=space == "Gray")
+        pixels = pixels if converted.image is image else np.array(converted.image)
+    pixels = _turned(pixels, _orientation(told.exif))
+    return DecodedImage(pixels, "JPEG", converted.profile if converted else "", converted.warning if converted else "")
 
 
 def _fit_transparency(image: Image.Image) -> None:
@@ -363,12 +396,14 @@ def _is_cut(data: bytes, file_format: str) -> bool:
             return int.from_bytes(data[2:6], "little") > len(data)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(exif: bytes) -> int:
     """EXIF's alone, as browsers do: Pillow would also believe XMP, which many programs leave as it was."""
+    if not exif:
+        return 1
     try:
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        orientation = exif.get(_EXIF_ORIENTATION, 1)
+        tags = Image.Exif()
+        tags.load(exif)
+        orientation = tags.get(_EXIF_ORIENTATION, 1)
         return orientation if orientation in _UPRIGHT else 1
     except Exception:  # A malformed tag must not cost the client its answer (huggingface/datasets#7668).
         return 1
@@ -379,21 +414,30 @@ def _turned(stored: Pixels, orientation: int) -> Pixels:
     return stored if turn is None else np.array(Image.fromarray(stored).transpose(turn))
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image, tagged: Tagged) -> Converted:
+    """In sRGB, on white."""
+    gray = Image.getmodebase(image.mode) == "L"
     if image.mode.startswith("I"):
-        return _gray_16_to_rgb(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        above = image.convert("RGBA")
-        white = Image.new("RGBA", above.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, above)
-    return np.array(image.convert("RGB"))
+        flat = _gray_16(image)
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        flat = image.convert("RGBA")
+    elif image.mode == "CMYK" and tagged.icc is not None:
+        flat = image
+    else:
+        flat = image.convert("RGB")
+    converted = to_srgb(flat, tagged, gray)
+    if converted.image.mode == "RGBA":
+        white = Image.new("RGBA", flat.size, (255, 255, 255, 255))
+        return converted._replace(image=Image.alpha_composite(white, converted.image).convert("RGB"))
+    return converted._replace(image=converted.image.convert("RGB"))
 
 
-def _gray_16_to_rgb(image: Image.Image) -> Pixels:
+def _gray_16(image: Image.Image) -> Image.Image:
     """16-bit gray, scaled: Pillow's own conversion clips everything above 255 to white."""
     values = np.asarray(image).astype(np.uint32)
-    gray = ((values * 255 + 32_767) // 65_535).clip(0, 255).astype(np.uint8)
+    gray = Image.fromarray(((values * 255 + 32_767) // 65_535).clip(0, 255).astype(np.uint8))
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        gray[values == transparent] = 255
-    return np.repeat(gray[:, :, None], 3, axis=2)
+    if not isinstance(transparent, int):
+        return gray.convert("RGB")
+    alpha = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("RGBA", (gray, gray, gray, alpha))

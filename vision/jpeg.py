@@ -5,6 +5,8 @@ in the bytes and the file is decoded again: then the next warning shows, or none
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +22,57 @@ _HOLE = bytes(64)
 # libjpeg's warnings (jerror.h) about headers, which it overrides by what the data is. None is about a pixel.
 _HARMLESS = ("unknown JFIF revision", "Unknown Adobe color", "Invalid SOS parameters", "bad ICC marker")
 _MOST_SEGMENTS = 10_000
+_EXIF = b"Exif\0\0"
+_ICC = b"ICC_PROFILE\0"
 # A marker within entropy-coded data: neither a stuffed zero nor a restart marker nor a fill byte.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+class Metadata(NamedTuple):
+    """What a JPEG says before its pixels.
+
+    Attributes:
+        exif: the first EXIF with its heading; empty if there is none.
+        icc: the colour profile; empty if there is none.
+        whole: whether every part of the profile is there, each once.
+    """
+
+    exif: bytes
+    icc: bytes
+    whole: bool
+
+
+def metadata(data: bytes) -> Metadata:
+    """Reads the segments before the first scan. Raises nothing, whatever they hold."""
+    exif, parts, announced = b"", dict[int, bytes](), set[int]()
+    whole = True
+    for kind, body in _applications(data):
+        if kind == 0xE1 and not exif and body.startswith(_EXIF):
+            exif = body
+        elif kind == 0xE2 and body.startswith(_ICC) and len(body) > len(_ICC) + 2:
+            number, count = body[len(_ICC) : len(_ICC) + 2]
+            whole = whole and number not in parts
+            parts[number] = body[len(_ICC) + 2 :]
+            announced.add(count)
+    whole = whole and announced <= {len(parts)} and sorted(parts) == [*range(1, len(parts) + 1)]
+    return Metadata(exif, b"".join(parts[number] for number in sorted(parts)), whole)
+
+
+def _applications(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The number and the body of each APP1 and APP2, up to the first scan."""
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        position = data.find(b"\xff", position)
+        kind = data[position + 1] if 0 <= position < len(data) - 3 else 0xDA
+        if kind == 0xDA:
+            return
+        if kind in (0x00, 0x01, 0xFF) or 0xD0 <= kind <= 0xD8:  # filling, and markers without a body
+            position += 1 if kind == 0xFF else 2
+            continue
+        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+        if kind in (0xE1, 0xE2):
+            yield kind, data[position + 4 : end]
+        position = end
 
 
 class NotForLibjpeg(Exception):

@@ -14,6 +14,7 @@ from vision.errors import CorruptImage, TruncatedImage
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Beside the critical ones: transparency, EXIF for its orientation, and the frames of an animation.
 _KEPT = (b"tRNS", b"eXIf", b"fcTL", b"fdAT")
+_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 _MOST_CHUNKS = 100_000
 _MOST_EXIF_BYTES = 65_536
 _STEP_BYTES = 2**20
@@ -84,6 +85,17 @@ def first_picture(data: bytes) -> Picture:
     return Picture(b"".join(parts), corner, canvas)
 
 
+def colour_chunks(data: bytes) -> dict[bytes, bytes]:
+    """The body of the first intact chunk of each kind that says what the colours mean, before the pixels."""
+    found: dict[bytes, bytes] = {}
+    for kind, body, _ in _chunks(data, _COLOURS):
+        if kind == b"IDAT":
+            break
+        if kind in _COLOURS:
+            found.setdefault(kind, body)
+    return found
+
+
 def _fits(frame: _Frame, canvas: tuple[int, int]) -> bool:
     size = int.from_bytes(frame.size[:4], "big"), int.from_bytes(frame.size[4:], "big")
     return all(
@@ -91,8 +103,8 @@ def _fits(frame: _Frame, canvas: tuple[int, int]) -> bool:
     )
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """The kind and the body of each chunk that matters, in order, and whether it is all there.
+def _chunks(data: bytes, kept: tuple[bytes, ...] = _KEPT) -> Iterator[tuple[bytes, bytes, bool]]:
+    """The kind and the body of each critical chunk and of those kept, in order, and whether it is all there.
 
     Only the last one may be cut off. A damaged ancillary chunk is left out, as libpng does.
     """
@@ -105,7 +117,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         length = int.from_bytes(data[position : position + 4], "big")
         end = position + 8 + length
         critical = not kind[0] & 0x20
-        if critical or kind in _KEPT:
+        if critical or kind in kept:
             whole = end + 4 <= len(data)
             right = whole and zlib.crc32(view[position + 4 : end]) == int.from_bytes(data[end : end + 4], "big")
             if critical and whole and not right:

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vision.geometry import place
-from vision.image import Pixels
+from vision.image import Colours, Pixels
 
 # The statistics of ImageNet's training photos that torchvision's weights were trained with:
 # https://docs.pytorch.org/vision/stable/models.html
@@ -60,6 +60,8 @@ class Preprocessing(BaseModel):
     """How pixels are resampled."""
     antialias: bool = True
     """Whether shrinking averages over every source pixel, as Pillow does. If not, bilinear reads only four."""
+    colours: Colours = "stored"
+    """What the decoder does with colour profiles: converts to sRGB, or not, as before there was this field."""
     channels: Literal[1, 3] = 3
     """1: luma (ITU-R 601-2, Pillow's `L`); 3: RGB."""
     fill: Annotated[int, Field(ge=0, le=255)] = 0
@@ -100,6 +102,7 @@ class Preprocessing(BaseModel):
         """As torchvision's ImageNet weights need it: the middle of the image, RGB, ImageNet's mean and std."""
         fields = {
             "policy": "crop",
+            "colours": "srgb",
             "resize_px": resize_px,
             "crop_px": crop_px,
             "mean": IMAGENET_MEAN,
@@ -113,6 +116,7 @@ class Preprocessing(BaseModel):
         channels = overrides.get("channels", 3)
         fields = {
             "policy": "squash",
+            "colours": "srgb",
             "resize_px": side_px,
             "crop_px": side_px,
             "mean": (0.0,) * channels,
@@ -126,6 +130,7 @@ class Preprocessing(BaseModel):
         channels = overrides.get("channels", 3)
         fields = {
             "policy": "squash",
+            "colours": "srgb",
             "resize_px": side_px,
             "crop_px": side_px,
             "mean": (0.5,) * channels,
@@ -166,14 +171,19 @@ class Preprocessing(BaseModel):
     def describe(self) -> str:
         """The preprocessing as an English sentence."""
         does = self.describe_steps()
-        return f"It {does['channels']}, {does['resized']} and {does['squared']}, {does['normalised']}."
+        return (
+            f"It {does['colours']}, {does['channels']}, {does['resized']} and {does['squared']}, {does['normalised']}."
+        )
 
     def describe_steps(self) -> dict[str, str]:
-        """What each step does, as a part of a sentence: channels, resized, squared, normalised."""
+        """What each step does, as a part of a sentence: colours, channels, resized, squared, normalised."""
         how = f"{self.interpolation} interpolation {'with' if self.antialias else 'without'} antialiasing"
         square = f"{self.crop_px}×{self.crop_px} px"
         numbers = [", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
         return {
+            "colours": "converts colours to sRGB by what the file says of them"
+            if self.colours == "srgb"
+            else "takes colours as they are stored, whatever profile the file has",
             "channels": "reduces the image to one gray channel"
             if self.channels == 1
             else "keeps the three RGB channels",

@@ -59,6 +59,7 @@ def inspection(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], 
             "orientation": facts.orientation,
             "width": look.size[0],
             "height": look.size[1],
+            "colours": _colours(look),
         },
         "box": look.box,
         "steps": steps,
@@ -73,6 +74,14 @@ def inspection(look: Look, parameters: dict[str, Any]) -> tuple[dict[str, Any], 
         "planes": {name: _planes(name, colours) for name in parameters["space"]},
     }
     return answer, lambda: _strip(look)
+
+
+def _colours(look: Look) -> str:
+    if look.subject.preprocessing.colours == "stored":
+        return "as stored; this model was trained without conversion of colours"
+    decoded = look.decoded
+    converted = f"converted to sRGB from the profile {decoded.profile!r}" if decoded.profile else "taken as sRGB"
+    return f"{converted}. {decoded.warning}" if decoded.warning else converted
 
 
 def _in_colour(look: Look, every: int) -> Pixels:

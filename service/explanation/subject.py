@@ -39,7 +39,7 @@ class Subject:
         self.limits = limits
         self.preprocessing = bundle.manifest.preprocessing
         self.categories = bundle.manifest.categories
-        golden = [self.preprocessing.apply(decode(image, limits).pixels) for image in bundle.golden.images]
+        golden = [self.preprocessing.apply(self._decode(image).pixels) for image in bundle.golden.images]
         self.exact = is_exact(taps, golden)
 
     def scores(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -64,7 +64,10 @@ class Subject:
         Raises:
             ImageError: it is refused.
         """
-        return Look(self, data, decode(data, self.limits))
+        return Look(self, data, self._decode(data))
+
+    def _decode(self, data: bytes) -> DecodedImage:
+        return decode(data, self.limits, self.preprocessing.colours)
 
 
 @dataclass(frozen=True)

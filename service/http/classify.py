@@ -111,6 +111,8 @@ def _answer(served: ModelId, request_id: str, submission: Submission, outcomes: 
         if isinstance(outcome, Classification):
             predictions = [{"label": label, "score": round(score, 6)} for label, score in outcome.top(submission.top_k)]
             result |= {"width": outcome.width, "height": outcome.height, "predictions": predictions}
+            if outcome.warning:
+                result["warning"] = outcome.warning
         else:
             result["problem"] = problem(outcome.code, str(outcome), request_id).model_dump()
         results.append(result)

@@ -16,6 +16,8 @@ class FileFacts(Part):
     """Pixels of the upright image."""
     height: int
     """Pixels of the upright image."""
+    colours: str
+    """What was done with the file's colour profile, as a part of a sentence."""
 
 
 class InspectStep(Part):
@@ -68,7 +70,15 @@ class InspectResponse(Answer):
     """What a file is, and what each preprocessing step makes of it."""
 
     model_config = example(
-        facts={"format": "PNG", "bytes": 2729, "mode": "L", "orientation": 1, "width": 280, "height": 280},
+        facts={
+            "format": "PNG",
+            "bytes": 2729,
+            "mode": "L",
+            "orientation": 1,
+            "width": 280,
+            "height": 280,
+            "colours": "taken as sRGB",
+        },
         box=[0.0, 0.0, 280.0, 280.0],
         steps=[
             {

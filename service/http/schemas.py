@@ -86,6 +86,8 @@ class ImageResult(BaseModel):
     """Pixels of the upright image."""
     predictions: list[LabelScore] | None = None
     """The best first."""
+    warning: str | None = None
+    """What the file says of its colours and was ignored, e.g. a damaged colour profile."""
     problem: Problem | None = None
     """Why this image has no predictions, if it has none."""
 

@@ -41,6 +41,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, settings: Settings, metrics: Metrics) -> None:
         self.bundle = bundle
         self._limits = settings.decode_limits
+        self._colours = bundle.manifest.preprocessing.colours
         workers = settings.worker_threads
         self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
         self._max_batch_size = settings.max_batch_size or self._engine.best_batch_size
@@ -157,19 +158,21 @@ class Classifier:
                 answers.append(one)
                 continue
             timings = Timings(waited_s, one.decode_s, one.preprocess_s, clock.inference_s, clock.postprocess_s)
-            answers.append(Classification(model, categories, next(rows), one.width, one.height, timings))
+            row = next(rows)
+            answers.append(Classification(model, categories, row, one.width, one.height, timings, one.warning))
         return answers
 
     def _prepare(self, image: bytes) -> Prepared | ImageError:
         started = time.monotonic()
         try:
-            pixels, file_format = decode(image, self._limits)
+            pixels, file_format, _, warning = decode(image, self._limits, self._colours)
         except ImageError as error:
             return error
         decoded = time.monotonic()
         ready = self._engine.prepare(pixels)
         height, width = pixels.shape[:2]
-        return Prepared(width, height, file_format, ready, decoded - started, time.monotonic() - decoded)
+        decode_s, preprocess_s = decoded - started, time.monotonic() - decoded
+        return Prepared(width, height, file_format, ready, decode_s, preprocess_s, warning)
 
     def _is_ready(self) -> bool:
         try:

@@ -45,6 +45,7 @@ class Prepared:
         input: what the engine takes.
         decode_s: seconds for decoding.
         preprocess_s: seconds for resizing and cropping.
+        warning: what the file says of its colours and was ignored; empty if there is nothing.
     """
 
     width: int
@@ -53,6 +54,7 @@ class Prepared:
     input: Any
     decode_s: float
     preprocess_s: float
+    warning: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.vision.pngs import SIGNATURE, chunk, header
 from vision import image
 from vision.image import FORMATS, DecodeLimits, StoredFacts, decode, inspect, sniff_format, stored_facts
+from vision.jpeg import NotForLibjpeg
 
 LIMITS = DecodeLimits()
 # 48 × 32, smooth enough for JPEG, and another picture under each of the eight orientations.
@@ -283,6 +284,16 @@ def test_a_malformed_orientation_is_stored_as_upright(encoded, exif):
     assert stored_facts(encoded(PICTURE, "JPEG", exif=exif)).orientation == 1
 
 
+def not_by_libjpeg(data, space):
+    raise NotForLibjpeg("a test")
+
+
+def test_plain_jpegs_do_not_pass_through_pillow(encoded, monkeypatch):
+    monkeypatch.setattr(image.Image, "open", None)
+    for mode in ("L", "RGB", "CMYK"):
+        assert decode(encoded(PICTURE.convert(mode), "JPEG", exif=orientation_tag(1)), LIMITS).pixels.size
+
+
 SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
 
@@ -290,9 +301,8 @@ SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 def test_a_gray_jpeg_has_pillows_pixels(encoded, monkeypatch, size):
     picture = Image.fromarray(np.random.default_rng(sum(size)).integers(0, 256, (size[1], size[0]), dtype=np.uint8))
     data = encoded(picture, "JPEG")
-    around = image._jpeg(data, LIMITS)
-    assert around is not None
-    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
+    around = decode(data, LIMITS).pixels
+    monkeypatch.setattr(image, "decode_whole", not_by_libjpeg)
     assert np.array_equal(decode(data, LIMITS).pixels, around)
 
 
@@ -304,9 +314,8 @@ def test_a_gray_jpeg_has_pillows_pixels(encoded, monkeypatch, size):
 def test_a_jpeg_has_pillows_pixels(encoded, monkeypatch, size, subsampling, options):
     picture = Image.fromarray(np.random.default_rng(sum(size)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     data = encoded(picture, "JPEG", subsampling=SUBSAMPLINGS[subsampling], **options)
-    around = image._jpeg(data, LIMITS)
-    assert around is not None
-    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
+    around = decode(data, LIMITS).pixels
+    monkeypatch.setattr(image, "decode_whole", not_by_libjpeg)
     assert np.array_equal(decode(data, LIMITS).pixels, around)
 
 
@@ -316,8 +325,7 @@ def test_real_photos_have_pillows_pixels(shared, monkeypatch):
         *sorted((shared / "data" / "flowers").rglob("*.jpg"))[::100],
     ]
     photos = [file.read_bytes() for file in files if file.suffix.lower() in (".jpg", ".jpeg")]
-    around = [image._jpeg(data, LIMITS) for data in photos]
-    assert sum(pixels is not None for pixels in around) > len(photos) / 2
-    monkeypatch.setattr(image, "_jpeg", lambda data, limits: None)
+    around = [decode(data, LIMITS).pixels for data in photos]
+    monkeypatch.setattr(image, "decode_whole", not_by_libjpeg)
     for data, pixels in zip(photos, around, strict=True):
-        assert pixels is None or np.array_equal(decode(data, LIMITS).pixels, pixels)
+        assert np.array_equal(decode(data, LIMITS).pixels, pixels)

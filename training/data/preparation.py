@@ -154,7 +154,7 @@ def prepare_data(
         if preprocessing is not None and pixels is not None:
             pixels[index] = preprocessing.apply(image)
 
-    records = examine(listing, keep, progress)
+    records = examine(listing, keep, progress, preprocessing.colours if preprocessing else "srgb")
     sifted = sift(listing, records, rule)
     if sifted.problems and (problem_files == "refuse" or not all(problem.left_out for problem in sifted.problems)):
         raise refusal(root, len(records), sifted.problems)

@@ -10,7 +10,7 @@ from training.data.duplicates import Look, look_of
 from training.data.folder import LabelledFile, Listing
 from training.data.images import TRAINING_LIMITS
 from vision.errors import ImageError
-from vision.image import Pixels, decode, stored_facts
+from vision.image import Colours, Pixels, decode, stored_facts
 
 Tracker = Callable[[Iterable[int], int], Iterable[int]]
 """Wraps an iterable of known length, to show progress."""
@@ -62,7 +62,10 @@ def untracked(items: Iterable[int], _: int) -> Iterable[int]:
 
 
 def examine(
-    listing: Listing, use: Callable[[int, Pixels], None] | None = None, progress: Tracker = untracked
+    listing: Listing,
+    use: Callable[[int, Pixels], None] | None = None,
+    progress: Tracker = untracked,
+    colours: Colours = "srgb",
 ) -> list[FileRecord]:
     """Reads and decodes every file once.
 
@@ -71,6 +74,7 @@ def examine(
         use: called with each index and its decoded RGB pixels, from several threads; skipped for files that cannot be
             decoded.
         progress: shows how many files are done.
+        colours: as in `vision.image.decode`.
 
     Returns:
         One record for each file, in order.
@@ -78,7 +82,7 @@ def examine(
     records: dict[int, FileRecord] = {}
 
     def look(index: int) -> int:
-        records[index], pixels = _look_into(listing.root, listing.files[index])
+        records[index], pixels = _look_into(listing.root, listing.files[index], colours)
         if use is not None and pixels is not None:
             use(index, pixels)
         return index
@@ -89,7 +93,7 @@ def examine(
     return [records[index] for index in range(len(listing.files))]
 
 
-def _look_into(root: Path, file: LabelledFile) -> tuple[FileRecord, Pixels | None]:
+def _look_into(root: Path, file: LabelledFile, colours: Colours) -> tuple[FileRecord, Pixels | None]:
     """One file's record, and its pixels if it can be decoded."""
     try:
         data = (root / file.path).read_bytes()
@@ -97,10 +101,11 @@ def _look_into(root: Path, file: LabelledFile) -> tuple[FileRecord, Pixels | Non
         return FileRecord(file, "", 0, error=f"unreadable: {error.strerror}"), None
     record = FileRecord(file, hashlib.sha256(data).hexdigest(), len(data))
     try:
-        pixels, file_format = decode(data, TRAINING_LIMITS)
+        decoded = decode(data, TRAINING_LIMITS, colours)
     except ImageError as error:
         return replace(record, error=f"{error.code}: {error}"), None
     facts = stored_facts(data)
+    pixels = decoded.pixels
     height, width = pixels.shape[:2]
-    picture = Picture(file_format, facts.mode, facts.orientation, width, height, look_of(pixels))
+    picture = Picture(decoded.format, facts.mode, facts.orientation, width, height, look_of(pixels))
     return replace(record, picture=picture), pixels

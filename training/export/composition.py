@@ -222,9 +222,11 @@ def _golden_files(
     servable: Servable, temperature: float, sources: Sequence[Path], categories: Sequence[str]
 ) -> dict[str, bytes]:
     images = {f"{index}{source.suffix.lower() or '.img'}": source.read_bytes() for index, source in enumerate(sources)}
-    preprocessing = [servable.preprocessing.apply(decode(data, TRAINING_LIMITS).pixels) for data in images.values()]
+    preprocessing = servable.preprocessing
+    decoded = [decode(data, TRAINING_LIMITS, preprocessing.colours).pixels for data in images.values()]
+    squares = np.stack([preprocessing.apply(pixels) for pixels in decoded])
     with torch.inference_mode():
-        logits = servable(torch.from_numpy(np.stack(preprocessing))).numpy()
+        logits = servable(torch.from_numpy(squares)).numpy()
     rows = probabilities(logits, temperature).tolist()
     expected = GoldenExpectation(
         tolerance=TOLERANCE, categories=tuple(categories), probabilities=dict(zip(images, rows, strict=True))

@@ -87,8 +87,10 @@ def load_twin(bundle: Bundle, engine: str, threads: int) -> Engine | None:
 
 def golden_difference(bundle: Bundle, engine: ServingEngine, limits: DecodeLimits) -> str | None:
     """How the engine's answers to the golden samples differ from the expected ones; None if they are right."""
+    colours = bundle.manifest.preprocessing.colours
     try:
-        logits = engine.infer_prepared([engine.prepare(decode(image, limits).pixels) for image in bundle.golden.images])
+        decoded = [decode(image, limits, colours).pixels for image in bundle.golden.images]
+        logits = engine.infer_prepared([engine.prepare(pixels) for pixels in decoded])
     except ImageError as error:
         return f"a golden image cannot be decoded: {error}"
     except RuntimeError as error:  # torch and OpenVINO raise it if the shapes do not fit

@@ -33,7 +33,10 @@ function draw(answer) {
 	const file = answer.facts;
 	const turned = file.orientation === 1 ? "upright as stored" : `turned by EXIF orientation ${file.orientation}`;
 	return [
-		el("p", `${file.format}, ${size(file.bytes)}, stored as ${file.mode}, ${file.width}×${file.height} px, ${turned}.`),
+		el(
+			"p",
+			`${file.format}, ${size(file.bytes)}, stored as ${file.mode}, ${file.width}×${file.height} px, ${turned}; colours ${file.colours}.`,
+		),
 		el("ol", { class: "steps", tabindex: 0, "aria-label": "Preprocessing, step by step" }, ...answer.steps.map(step)),
 		probe(answer),
 		planes(answer),
