@@ -201,6 +201,7 @@ PADDED = Preprocessing(policy="pad", resize_px=60, crop_px=64, fill=17, mean=(0.
         ({"fill": 18}, "with 18", "with 17"),
         ({"scale": 0.5}, "by 0.5,", "by 0.00392157,"),
         ({"mean": (0.11, 0.12, 0.14)}, "subtracts 0.11, 0.12, 0.14", "subtracts 0.11, 0.12, 0.13"),
+        ({"colours": "srgb"}, "converts colours to sRGB", "takes colours as they are stored"),
         ({"std": (0.21, 0.22, 0.24)}, "divides by 0.21, 0.22, 0.24", "divides by 0.21, 0.22, 0.23"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -217,7 +218,7 @@ def test_describe_is_one_sentence_of_what_each_step_does(changes):
     preprocessing = Preprocessing.model_validate(PADDED.model_dump() | changes)
     steps = preprocessing.describe_steps()
     names = [step.name for step in preprocessing.steps(noise(5, 5))]
-    assert list(steps) == [*names, "normalised"]
+    assert list(steps) == ["colours", *names, "normalised"]
     rest = preprocessing.describe()
     for part in steps.values():
         before, found, rest = rest.partition(part)
