@@ -4,6 +4,8 @@ This file must not postpone annotations: Ray validates the builder's argument by
 if that is a string.
 """
 
+import sys
+
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from ray import serve
@@ -23,6 +25,9 @@ from vision.hardware import count_gpus
 from vision.image import silence_pillow
 
 APPLICATION = "sightline"
+# Python's default is 5 ms: so long the event loop would wait, several times in each request, while a worker reads the
+# structure of a large file in Python.
+_SWITCH_S = 0.0005
 
 
 def build_app(settings: Settings) -> serve.Application:
@@ -60,6 +65,7 @@ class ImageClassifier:
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
         silence_pillow()
+        sys.setswitchinterval(_SWITCH_S)
         self._settings = settings
         self._log = start_request_log(settings.log_file)
         start_tracing(settings)

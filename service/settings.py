@@ -25,6 +25,8 @@ RENAMED: Mapping[str, str] = {
     "engine_threads": "threads",
     "decode_threads": "threads",
 }
+_IMAGE = DecodeLimits()
+_DECODING_PIXELS = 16_000_000  # for each worker: a photo of 12 to 16 million pixels
 
 
 class SettingsError(SightlineError):
@@ -86,16 +88,18 @@ class Settings(BaseSettings):
     explain_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 10.0
     """Seconds for one explanation, with the start of the process that explains. After that: 504."""
 
-    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 16 * 2**20
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = _IMAGE.max_bytes
     """Bytes of one request body. A larger one is refused with 413."""
     max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
     """Images in one request. More are refused with 413."""
-    max_image_bytes: Annotated[int, Field(ge=1024, le=256 * 2**20)] = 16 * 2**20
+    max_image_bytes: Annotated[int, Field(ge=1024, le=256 * 2**20)] = _IMAGE.max_bytes
     """Bytes of one encoded image. A larger one is refused with 413."""
-    max_image_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = 25_000_000
+    max_image_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = _IMAGE.max_pixels
     """Width × height of one image. More is refused with 413."""
-    max_image_side_px: Annotated[int, Field(ge=1, le=65_535)] = 10_000
+    max_image_side_px: Annotated[int, Field(ge=1, le=65_535)] = _IMAGE.max_side_px
     """Pixels of an image's longer side. More is refused with 413."""
+    max_decoding_pixels: Annotated[int, Field(ge=0, le=10**10)] = 0
+    """Pixels a replica decodes at a time, up to 16 bytes each; more wait. 0: 16 million a thread, or one image."""
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
     """OTLP/HTTP address for traces, e.g. `http://collector:4318/v1/traces`. If not set, tracing is off."""
@@ -143,6 +147,11 @@ class Settings(BaseSettings):
     def decode_limits(self) -> DecodeLimits:
         """The limits of one image."""
         return DecodeLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_side_px)
+
+    @property
+    def decoding_pixels(self) -> int:
+        """`max_decoding_pixels`, or if that is 0, room for a photo in each worker, and for the largest image."""
+        return self.max_decoding_pixels or max(self.max_image_pixels, _DECODING_PIXELS * (self.worker_threads + 1))
 
     @property
     def worker_threads(self) -> int:

@@ -4,9 +4,11 @@ A file's first bytes decide its format, never a name or a header. Imports no tor
 by Pillow's plain formula, as in browsers.
 """
 
+import contextlib
 import io
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,9 +26,10 @@ from vision.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from vision.jpeg import Metadata, NotForLibjpeg, decode_whole, metadata
+from vision.gif import first_frame
+from vision.jpeg import Metadata, NotForLibjpeg, check_scans, decode_whole, metadata
 from vision.png import check_rows, colour_chunks, first_picture
-from vision.profiles import Converted, Tagged, tagged_by_bmp, tagged_by_png, to_srgb
+from vision.profiles import Conversion, Tagged, conversion_to_srgb, tagged_by_bmp, tagged_by_png
 
 Pixels = npt.NDArray[np.uint8]
 Colours = Literal["srgb", "stored"]
@@ -37,15 +40,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 _EXIF_ORIENTATION = 0x0112
 # https://exiftool.org/TagNames/EXIF.html, Orientation: how the stored image must be turned to stand upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: np.fliplr,
+    3: lambda stored: stored[::-1, ::-1],
+    4: np.flipud,
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
 }
+_ROWS = 256  # of an image, converted at a time
 # Formats that are recognised only so that the refusal can name them. (offset, magic) → name.
 _REFUSED = {
     (0, b"II*\0"): "TIFF",
@@ -70,15 +74,17 @@ _REFUSED = {
 class DecodeLimits:
     """The limits of one encoded image. No value switches a limit off.
 
+    The defaults take what phones send: photos of 50 million pixels, and panoramas of 16,382 × 3,900.
+
     Attributes:
         max_bytes: encoded size, 1 KiB to 256 MiB.
         max_pixels: width × height, 1 to 89,478,485 (Pillow's own guard against decompression bombs).
         max_side_px: the longer side, 1 to 65,535 (the most that a JPEG can declare).
     """
 
-    max_bytes: int = 16 * 2**20
-    max_pixels: int = 25_000_000
-    max_side_px: int = 10_000
+    max_bytes: int = 32 * 2**20
+    max_pixels: int = 65_000_000
+    max_side_px: int = 20_000
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -156,6 +162,28 @@ def sniff_format(data: bytes) -> str | None:
     ):
         return "BMP"
     return None
+
+
+def declared_pixels(data: bytes) -> int:
+    """Width × height as the header says, without decoding; 0 if that cannot be read.
+
+    To decode them takes up to 16 bytes a pixel, with WebP; with other formats up to 9.
+    """
+    width = height = 0
+    with contextlib.suppress(Exception):  # Pillow's plugins raise many kinds of errors on hostile bytes.
+        match sniff_format(data):
+            case "JPEG":
+                height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            case "PNG":
+                width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+            case "WEBP":
+                width, height = _webp_size(data)
+            case "GIF":
+                _, width, height = first_frame(data)
+            case "BMP":
+                with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
+                    width, height = image.size
+    return width * height
 
 
 def decode(data: bytes, limits: DecodeLimits, colours: Colours = "srgb") -> DecodedImage:
@@ -239,6 +267,7 @@ def _decoded(data: bytes, file_format: str, limits: DecodeLimits, colours: Colou
     tagged, exif = Tagged(), None
     match file_format:
         case "JPEG":
+            check_scans(data)
             told = metadata(data)
             tagged, exif = _tagged_by_jpeg(told), told.exif
             if (fast := _jpeg(data, limits, told, tagged if colours == "srgb" else Tagged())) is not None:
@@ -250,6 +279,8 @@ def _decoded(data: bytes, file_format: str, limits: DecodeLimits, colours: Colou
         case "WEBP":  # Pillow allocates the whole canvas when it opens a WebP, so the header is read here.
             _check_size(_webp_size(data), limits)
             frame = _webp_frame(data)
+        case "GIF":
+            data = first_frame(data).data
         case "BMP":
             tagged = tagged_by_bmp(data)
     with Image.open(io.BytesIO(data), formats=[file_format]) as image:
@@ -262,8 +293,7 @@ def _decoded(data: bytes, file_format: str, limits: DecodeLimits, colours: Colou
         image.load()
         if file_format == "PNG" and _may_lack_rows(image):
             check_rows(data)
-        converted = _to_rgb(image, tagged if colours == "srgb" else Tagged())
-        pixels = np.array(converted.image)
+        pixels, conversion = _in_srgb(image, tagged if colours == "srgb" else Tagged())
         if canvas is not None and canvas != image.size:
             left, top = corner
             frame = (left, top, left + image.width, top + image.height)
@@ -271,7 +301,7 @@ def _decoded(data: bytes, file_format: str, limits: DecodeLimits, colours: Colou
         if frame is not None:
             pixels = _white_around(pixels, frame)
         orientation = _orientation(image.info.get("exif", b"") if exif is None else exif)
-        return DecodedImage(_turned(pixels, orientation), file_format, converted.profile, converted.warning)
+        return DecodedImage(_turned(pixels, orientation), file_format, conversion.profile, conversion.warning)
 
 
 def _tagged_by_jpeg(told: Metadata) -> Tagged:
@@ -353,22 +383,27 @@ def _jpeg(data: bytes, limits: DecodeLimits, told: Metadata, tagged: Tagged) -> 
     except ValueError:  # Pillow says what is wrong
         return None
     _check_size((width, height), limits)
-    inks = space in ("CMYK", "YCCK")
+    mode = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
     try:
-        pixels = decode_whole(data, "CMYK" if inks else "RGB")
+        pixels = decode_whole(data, mode)
     except NotForLibjpeg:
         return None
-    converted: Converted | None = None
-    if inks:  # stored inverted, as Adobe does and Pillow assumes
-        image = Image.frombuffer("CMYK", (width, height), ~pixels)
-        converted = to_srgb(image, tagged, gray=False)
-        pixels = np.array(converted.image.convert("RGB"))
-    elif tagged != Tagged():
-        image = Image.fromarray(pixels)
-        converted = to_srgb(image, tagged, gray=space == "Gray")
-        pixels = pixels if converted.image is image else np.array(converted.image)
-    pixels = _turned(pixels, _orientation(told.exif))
-    return DecodedImage(pixels, "JPEG", converted.profile if converted else "", converted.warning if converted else "")
+    conversion = conversion_to_srgb(tagged, mode, gray=space == "Gray")
+    if mode == "CMYK":  # stored inverted, as Adobe does and Pillow assumes
+        pixels = _by_rows(~pixels, mode, conversion.apply or (lambda image: image.convert("RGB")))
+    elif conversion.apply is not None:
+        pixels = _by_rows(pixels, mode, conversion.apply)
+    return DecodedImage(_turned(pixels, _orientation(told.exif)), "JPEG", conversion.profile, conversion.warning)
+
+
+def _by_rows(pixels: Pixels, mode: str, apply: Callable[[Image.Image], Image.Image]) -> Pixels:
+    """Applies a conversion to RGB to some rows at a time, so that Pillow never copies the whole image."""
+    height, width = pixels.shape[:2]
+    converted = pixels if mode == "RGB" else np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        rows = pixels[top : top + _ROWS]
+        converted[top : top + _ROWS] = np.asarray(apply(Image.frombytes(mode, (width, len(rows)), rows.tobytes())))
+    return converted
 
 
 def _fit_transparency(image: Image.Image) -> None:
@@ -411,25 +446,35 @@ def _orientation(exif: bytes) -> int:
 
 def _turned(stored: Pixels, orientation: int) -> Pixels:
     turn = _UPRIGHT.get(orientation)
-    return stored if turn is None else np.array(Image.fromarray(stored).transpose(turn))
+    return stored if turn is None else np.ascontiguousarray(turn(stored))
 
 
-def _to_rgb(image: Image.Image, tagged: Tagged) -> Converted:
-    """In sRGB, on white."""
+def _in_srgb(image: Image.Image, tagged: Tagged) -> tuple[Pixels, Conversion]:
+    """Some rows at a time: each step below copies what it gets."""
+    pixels, conversion = np.empty((image.height, image.width, 3), np.uint8), Conversion()
+    for top in range(0, image.height, _ROWS):
+        rows, conversion = _to_rgb(image.crop((0, top, image.width, min(image.height, top + _ROWS))), tagged)
+        pixels[top : top + _ROWS] = np.asarray(rows)
+    return pixels, conversion
+
+
+def _to_rgb(image: Image.Image, tagged: Tagged) -> tuple[Image.Image, Conversion]:
+    """In sRGB, on white, and how it became so."""
     gray = Image.getmodebase(image.mode) == "L"
     if image.mode.startswith("I"):
         flat = _gray_16(image)
     elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         flat = image.convert("RGBA")
-    elif image.mode == "CMYK" and tagged.icc is not None:
+    elif image.mode == "RGB" or (image.mode == "CMYK" and tagged.icc is not None):
         flat = image
     else:
         flat = image.convert("RGB")
-    converted = to_srgb(flat, tagged, gray)
-    if converted.image.mode == "RGBA":
-        white = Image.new("RGBA", flat.size, (255, 255, 255, 255))
-        return converted._replace(image=Image.alpha_composite(white, converted.image).convert("RGB"))
-    return converted._replace(image=converted.image.convert("RGB"))
+    conversion = conversion_to_srgb(tagged, flat.mode, gray)
+    if conversion.apply is not None:
+        flat = conversion.apply(flat)
+    if flat.mode == "RGBA":
+        flat = Image.alpha_composite(Image.new("RGBA", flat.size, (255, 255, 255, 255)), flat)
+    return flat if flat.mode == "RGB" else flat.convert("RGB"), conversion
 
 
 def _gray_16(image: Image.Image) -> Image.Image:

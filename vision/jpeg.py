@@ -22,6 +22,7 @@ _HOLE = bytes(64)
 # libjpeg's warnings (jerror.h) about headers, which it overrides by what the data is. None is about a pixel.
 _HARMLESS = ("unknown JFIF revision", "Unknown Adobe color", "Invalid SOS parameters", "bad ICC marker")
 _MOST_SEGMENTS = 10_000
+_MOST_SCANS = 100  # as many as libjpeg's own program writes (cdjpeg's rdswitch.c, MAX_SCANS)
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 # A marker within entropy-coded data: neither a stuffed zero nor a restart marker nor a fill byte.
@@ -40,6 +41,17 @@ class Metadata(NamedTuple):
     exif: bytes
     icc: bytes
     whole: bool
+
+
+def check_scans(data: bytes) -> None:
+    """Each scan goes through all pixels, and may take 50 bytes of the file.
+
+    Raises:
+        CorruptImage: there are over 100.
+    """
+    scans = data.count(b"\xff\xda")  # cannot occur in entropy-coded data
+    if scans > _MOST_SCANS:
+        raise CorruptImage(f"The JPEG file has {scans} scans, at most {_MOST_SCANS} are decoded; save it again.")
 
 
 def metadata(data: bytes) -> Metadata:

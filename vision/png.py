@@ -15,7 +15,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Beside the critical ones: transparency, EXIF for its orientation, and the frames of an animation.
 _KEPT = (b"tRNS", b"eXIf", b"fcTL", b"fdAT")
 _COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
-_MOST_CHUNKS = 100_000
+_MOST_CHUNKS = 50_000
 _MOST_EXIF_BYTES = 65_536
 _STEP_BYTES = 2**20
 # Passes of an interlaced image: first column, first row, and the distances to the next ones.
@@ -49,7 +49,7 @@ def first_picture(data: bytes) -> Picture:
 
     Raises:
         TruncatedImage: the data of pixels is cut off.
-        CorruptImage: the header does not come first, a critical chunk is damaged, or there are over 100,000 chunks.
+        CorruptImage: the header does not come first, a critical chunk is damaged, or there are over 50,000 chunks.
     """
     if data[12:16] != b"IHDR":  # callers check the size that stands in it
         raise CorruptImage("The PNG file is damaged: its header is not first; open it in a viewer and save it again.")

@@ -56,25 +56,17 @@ class Tagged(NamedTuple):
     warning: str = ""
 
 
-class Converted(NamedTuple):
-    """What `to_srgb` returns.
+class Conversion(NamedTuple):
+    """From the colours of a file to sRGB.
 
     Attributes:
-        image: RGB, or RGBA where it was.
-        profile: the name of the profile that was converted from; empty if the image was left as it is.
-        warning: why a profile was ignored, as a sentence.
+        apply: an RGB, RGBA or CMYK image, which it may change → RGB, or RGBA; None if nothing is to be converted.
+        profile: the name of the profile that it converts from; empty for None.
+        warning: what the file says of its colours and was ignored, as a sentence; empty if there is nothing.
     """
 
-    image: Image.Image
+    apply: Callable[[Image.Image], Image.Image] | None = None
     profile: str = ""
-    warning: str = ""
-
-
-class _Conversion(NamedTuple):
-    """None for `apply` if the colours are those of sRGB already, or if the profile is ignored."""
-
-    apply: Callable[[Image.Image], Image.Image] | None
-    name: str = ""
     warning: str = ""
 
 
@@ -134,33 +126,31 @@ def tagged_by_bmp(data: bytes) -> Tagged:
     return Tagged(data[14 + start : 14 + start + size])
 
 
-def to_srgb(image: Image.Image, tagged: Tagged, gray: bool) -> Converted:
-    """The image with its colours in sRGB.
+def conversion_to_srgb(tagged: Tagged, mode: str, gray: bool) -> Conversion:
+    """The conversion for the images of a file.
 
     Args:
-        image: RGB, RGBA or CMYK, 8 bits.
-        tagged: what its file says.
-        gray: whether it is stored with one channel.
+        tagged: what the file says.
+        mode: RGB, RGBA or CMYK.
+        gray: whether the file holds one channel.
     """
     if tagged.icc is None:
-        return Converted(image, warning=tagged.warning)
-    conversion = _conversions.get(tagged.icc, image.mode, gray)
-    if conversion.apply is None:
-        return Converted(image, warning=conversion.warning or tagged.warning)
-    return Converted(conversion.apply(image), conversion.name, tagged.warning)
+        return Conversion(warning=tagged.warning)
+    conversion = _conversions.get(tagged.icc, mode, gray)
+    return conversion._replace(warning=conversion.warning or tagged.warning)
 
 
 class _Conversions:
     """The last conversions by the sha256 of the profile, for all threads."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[bytes, str, bool], _Conversion] = OrderedDict()
+        self._kept: OrderedDict[tuple[bytes, str, bool], Conversion] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, icc: bytes, mode: str, gray: bool) -> _Conversion:
+    def get(self, icc: bytes, mode: str, gray: bool) -> Conversion:
         """Made once for each profile, mode and number of channels."""
         if len(icc) > MAX_PROFILE_BYTES:
-            return _Conversion(None, warning=f"The colour profile has over {MAX_PROFILE_BYTES} bytes and was ignored.")
+            return Conversion(warning=f"The colour profile has over {MAX_PROFILE_BYTES} bytes and was ignored.")
         key = (hashlib.sha256(icc).digest(), mode, gray)
         with self._lock:
             if key in self._kept:
@@ -178,22 +168,22 @@ _conversions = _Conversions()
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def _make(icc: bytes, mode: str, gray: bool) -> _Conversion:
+def _make(icc: bytes, mode: str, gray: bool) -> Conversion:
     space = icc[16:20]
     if len(icc) < 132 or icc[36:40] != b"acsp" or icc[12:16] not in _CLASSES or space not in _SPACES:
-        return _Conversion(None, warning="The colour profile is damaged, or of an unusual kind, and was ignored.")
+        return Conversion(warning="The colour profile is damaged, or of an unusual kind, and was ignored.")
     if (space == b"CMYK") != (mode == "CMYK") or (space == b"GRAY" and not gray):
         stored = "in CMYK" if mode == "CMYK" else "gray" if gray else "in RGB"
-        return _Conversion(
-            None, warning=f"The colour profile is for images {_SPACES[space]}; this one is {stored}. It was ignored."
+        return Conversion(
+            warning=f"The colour profile is for images {_SPACES[space]}; this one is {stored}. It was ignored."
         )
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(_bounded(icc)))
         name = "".join(filter(str.isprintable, ImageCms.getProfileDescription(source)))[:80]
         apply = _by_table(source) if space == b"GRAY" else _by_transform(source, mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return _Conversion(None, warning="The colour profile is damaged and was ignored.")
-    return _Conversion(apply, name or "without a name")
+        return Conversion(warning="The colour profile is damaged and was ignored.")
+    return Conversion(apply, name or "without a name") if apply else Conversion()
 
 
 def _bounded(icc: bytes) -> bytes:
@@ -210,16 +200,14 @@ def _by_transform(source: ImageCms.ImageCmsProfile, mode: str) -> Callable[[Imag
     made = ImageCms.buildTransform(source, _SRGB, mode, "RGB" if mode == "CMYK" else mode)
 
     def apply(image: Image.Image) -> Image.Image:
-        changed = ImageCms.applyTransform(image, made)
-        assert changed is not None  # noqa: S101 - it is None only where the image is changed in place
-        return changed
+        return ImageCms.applyTransform(image, made, inPlace=mode != "CMYK") or image
 
     if mode == "CMYK":
         return apply
     levels = np.linspace(0, 255, 16).astype(np.uint8)  # 0, 17, 34 …
     cube = np.stack(np.meshgrid(*[levels] * 3, indexing="ij"), axis=-1).reshape(64, 64, 3)
     probe = Image.fromarray(cube).convert(mode)
-    return None if _same(apply(probe), probe) else apply
+    return None if _same(apply(probe.copy()), probe) else apply
 
 
 def _by_table(source: ImageCms.ImageCmsProfile) -> Callable[[Image.Image], Image.Image] | None:

@@ -194,7 +194,7 @@ def _edge(nodes: list[Node]) -> Iterator[str]:
     shipped = "    server gpu service-gpu:8000\n    server cpu service:8000 backup"
     limits: dict[str, str | int] = {
         "EDGE_TLS": "",
-        "SIGHTLINE_MAX_BODY_BYTES": 16 * 2**20,
+        "SIGHTLINE_MAX_BODY_BYTES": 32 * 2**20,
         "EDGE_CONNECTIONS": 2048,
         "EDGE_CONNECTIONS_PER_ADDRESS": 1000,
     }

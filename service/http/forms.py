@@ -18,6 +18,7 @@ from service.http.schemas import DEFAULT_TOP_K, MAX_TOP_K
 from vision.image import sniff_format
 
 _MAX_FILENAME = 255
+_STEP_BYTES = 2**18
 _MAX_TOP_K_BYTES = 64
 MAX_FIELDS = 64
 _FIELD = re.compile(rb"[\w.\[\]-]{1,64}=")
@@ -127,7 +128,8 @@ async def _parse(body: bytes, content_type: str, max_images: int) -> FormData:
     """
 
     async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
+        for at in range(0, len(body), _STEP_BYTES):  # between two steps other requests go on
+            yield body[at : at + _STEP_BYTES]
         if not parser.ended:  # raised in here so that Starlette closes the half-read file
             raise MultiPartException("the last boundary is missing")
 

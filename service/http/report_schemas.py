@@ -102,11 +102,11 @@ class ModelList(_Part):
                             "golden": [{"label": "7", "score": 0.958}],
                             "explain": {"cam": True, "occlusion": True},
                             "limits": {
-                                "max_body_bytes": 16777216,
+                                "max_body_bytes": 33554432,
                                 "max_images_per_request": 16,
-                                "max_image_bytes": 16777216,
-                                "max_image_pixels": 25000000,
-                                "max_image_side_px": 10000,
+                                "max_image_bytes": 33554432,
+                                "max_image_pixels": 65000000,
+                                "max_image_side_px": 20000,
                             },
                         }
                     ]

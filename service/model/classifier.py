@@ -10,6 +10,7 @@ from service.errors import NotReady
 from service.model.batching import Batch, Batcher
 from service.model.cache import AnswerCache
 from service.model.observation import BatchClock, Observer, Prepared
+from service.model.room import PixelRoom
 from service.observability.metrics import Metrics
 from service.observability.tracing import current_request
 from service.settings import Settings
@@ -17,7 +18,7 @@ from vision.bundle.store import Bundle
 from vision.classification import Classification, Timings
 from vision.engines.selection import load_engine, warm
 from vision.errors import GoldenMismatch, ImageError
-from vision.image import decode
+from vision.image import declared_pixels, decode
 from vision.prediction import probabilities
 
 _PROOF_TIMEOUT_S = 60.0
@@ -41,6 +42,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, settings: Settings, metrics: Metrics) -> None:
         self.bundle = bundle
         self._limits = settings.decode_limits
+        self._room = PixelRoom(settings.decoding_pixels)
         self._colours = bundle.manifest.preprocessing.colours
         workers = settings.worker_threads
         self._engine = load_engine(bundle, settings.engine, workers, self._limits, streams=workers)
@@ -163,6 +165,10 @@ class Classifier:
         return answers
 
     def _prepare(self, image: bytes) -> Prepared | ImageError:
+        with self._room.hold(declared_pixels(image)):
+            return self._decoded(image)
+
+    def _decoded(self, image: bytes) -> Prepared | ImageError:
         started = time.monotonic()
         try:
             pixels, file_format, _, warning = decode(image, self._limits, self._colours)

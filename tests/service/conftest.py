@@ -123,7 +123,7 @@ def bad_images(png: bytes, encoded: Callable[..., bytes]) -> dict[str, tuple[int
         "not_an_image": (415, b"hello, world"),
         "unsupported_format": (415, b"%PDF-1.7"),
         "too_many_bytes": (413, encoded(NOISE, "PNG")),
-        "too_many_pixels": (413, encoded(Image.new("L", (10_001, 1)), "PNG")),
+        "too_many_pixels": (413, encoded(Image.new("L", (20_001, 1)), "PNG")),
         "truncated": (422, png[: len(png) // 2]),
         "corrupt": (422, png[:100] + bytes(100) + png[200:]),
     }

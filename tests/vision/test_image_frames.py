@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from tests.vision.pngs import SIGNATURE, chunk, header
 from vision.errors import CorruptImage, TooManyPixels
-from vision.image import DecodeLimits, decode, stored_facts
+from vision.image import DecodeLimits, declared_pixels, decode, stored_facts
 
 LIMITS = DecodeLimits()
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -190,7 +190,7 @@ def test_text_that_grows_takes_no_memory(encoded):
 def test_more_chunks_than_any_file_has_are_refused_soon(encoded):
     data = with_chunks(encoded, chunk(b"teSt", b"") * 1_300_000)
     started = time.perf_counter()
-    with pytest.raises(CorruptImage, match="100000 chunks"):
+    with pytest.raises(CorruptImage, match="50000 chunks"):
         decode(data, LIMITS)
     assert time.perf_counter() - started < 1
 
@@ -230,3 +230,29 @@ def test_an_orientation_in_xmp_turns_nothing(encoded, file_format):
     pixels = decode(data, LIMITS).pixels.astype(int)
     assert np.abs(pixels - PICTURE).mean() < np.abs(pixels - PICTURE[::-1, ::-1]).mean() / 1.5
     assert stored_facts(data).orientation == 1
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        b"",
+        b"\0\1\2",
+        b"!\xfe\3abc\0",
+        b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0",
+        b"!\xfe" + (b"\xff" + bytes(255)) * 3 + b"\0",
+    ],
+)
+def test_what_stands_before_a_gifs_first_frame_changes_nothing(encoded, between):
+    data = gif((8, 6), (2, 1), (3, 2), encoded, transparency=3)
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    longer = data[:at] + between + data[at:]
+    assert np.array_equal(decode(longer, LIMITS).pixels, decode(data, LIMITS).pixels)
+    assert declared_pixels(longer) == 48
+
+
+def test_a_gif_has_at_most_100_000_blocks_before_its_first_frame(encoded):
+    data = gif((8, 6), (2, 1), (3, 2), encoded)
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    assert decode(data[:at] + b"!\xfe\0" * 99_000 + data[at:], LIMITS).pixels.shape == (6, 8, 3)
+    with pytest.raises(CorruptImage, match="100000 blocks"):
+        decode(data[:at] + b"!\xfe\0" * 100_001 + data[at:], LIMITS)

@@ -1,5 +1,6 @@
 """What an image may cost: bytes, pixels and sides, refused from the header, before any memory is spent."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision.errors import TooManyBytes, TooManyPixels
-from vision.image import FORMATS, DecodeLimits, decode
+from vision.errors import CorruptImage, ImageError, TooManyBytes, TooManyPixels
+from vision.image import FORMATS, DecodeLimits, declared_pixels, decode
 
 LIMITS = DecodeLimits()
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
@@ -104,7 +105,35 @@ BOMBS = [_png, _jpeg, _gif, _gif_frame, _bmp, _webp_extended, _webp_lossless, _w
 )
 def test_a_header_that_declares_too_much_is_refused_without_its_pixels(bomb, width, height, message):
     with pytest.raises(TooManyPixels, match=message):
+        decode(bomb(width, height), DecodeLimits(max_pixels=25_000_000, max_side_px=10_000))
+
+
+@pytest.mark.parametrize(("width", "height"), [(8160, 6120), (8064, 6048), (16_382, 3_900), (3_900, 16_382)])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_the_sizes_of_phones_are_within_the_default_limits(bomb, width, height):
+    """Hardly anything but the size is right in most of these files, so they are refused for something else."""
+    code = ""
+    try:
         decode(bomb(width, height), LIMITS)
+    except ImageError as refusal:
+        code = refusal.code
+    assert code != "too_many_pixels"
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_the_pixels_that_a_header_declares_are_told_without_decoding(bomb):
+    assert declared_pixels(bomb(300, 200)) == 60_000
+    assert declared_pixels(bomb(16_000, 4_000)) == 64_000_000
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM" + bytes(20)])
+def test_what_declares_nothing_has_no_pixels(data):
+    assert declared_pixels(data) == 0
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_valid_images_declare_what_they_have(encoded, file_format):
+    assert declared_pixels(encoded(NOISE, file_format)) == 2400
 
 
 # The address space may grow by 20 MiB: what is not even mapped cannot become resident.
@@ -138,3 +167,14 @@ def test_refusing_the_largest_headers_takes_no_memory(tmp_path, encoded):
     assert child.stdout.splitlines() == [
         f"{name} too_many_pixels" for name in sorted(bomb.__name__ for bomb in BOMBS)
     ], child.stderr
+
+
+@pytest.mark.parametrize(("more", "refused"), [(94, False), (95, True), (5000, True)])
+def test_a_jpeg_has_at_most_100_scans(encoded, more, refused):
+    """Each goes through all pixels: a few bytes of the file cost as much time as a whole image."""
+    data = encoded(Image.new("L", (64, 64), 77), "JPEG", progressive=True)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    assert len(scans) == 6
+    with pytest.raises(CorruptImage) as refusal:  # those that are repeated are in a wrong order, which libjpeg sees
+        decode(data[: scans[2]] + data[scans[1] : scans[2]] * more + data[scans[2] :], LIMITS)
+    assert ("scans, at most 100" in str(refusal.value)) == refused

@@ -15,6 +15,7 @@ from service.http.inspect_schemas import InspectResponse
 from tests.service.conftest import NOISE, Served, problem
 from vision import color
 from vision.convolution import conv2d
+from vision.icc import DISPLAY_P3, SRGB_CURVE, matrix_profile
 from vision.image import DecodeLimits, decode
 from vision.prediction import probabilities
 from vision.preprocessing import Preprocessing
@@ -293,6 +294,7 @@ def test_the_steps_are_in_order_and_say_what_they_do(served, png):
     sizes = [(256, 256)] * 3 + [(16, 16)] * 3
     assert [opened(step.picture).size for step in answer.steps] == sizes
     does = preprocessing(served).describe_steps()
+    del does["colours"]  # the decoder's, told among the facts
     assert {step.name: step.does for step in answer.steps[2:]} == does
     assert answer.steps[0].does == f"PNG, RGB, {len(png)} bytes, before any turn, shown in RGB"
     assert answer.facts.model_dump() == {
@@ -302,8 +304,21 @@ def test_the_steps_are_in_order_and_say_what_they_do(served, png):
         "orientation": 1,
         "width": 280,
         "height": 280,
+        "colours": "taken as sRGB",
     }
     assert answer.box == [0, 0, 280, 280]
+
+
+@pytest.mark.parametrize(
+    ("icc", "told"),
+    [
+        (matrix_profile(DISPLAY_P3, SRGB_CURVE, "Display P3"), "converted to sRGB from the profile 'Display P3'"),
+        (b"nonsense", "taken as sRGB. The colour profile is damaged, or of an unusual kind, and was ignored."),
+    ],
+)
+def test_what_was_done_with_a_colour_profile_is_told(served, encoded, icc, told):
+    data = encoded(Image.new("RGB", (64, 64), (200, 100, 50)), "PNG", icc_profile=icc)
+    assert inspect(served, data).facts.colours == told
 
 
 @pytest.mark.parametrize("mode", MODES)

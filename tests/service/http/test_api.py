@@ -245,3 +245,15 @@ def test_a_text_that_is_not_base64_has_a_problem_in_its_own_place(served, pngs):
     assert [result.get("problem", {}).get("code") for result in results] == [None, "malformed_request", None]
     assert results[0]["predictions"] == results[2]["predictions"]
     assert "at 1" in results[1]["problem"]["detail"]
+
+
+def test_an_ignored_colour_profile_is_told_in_the_result(served, encoded, digit):
+    picture = digit(7)
+    for icc, warning in (
+        (b"nonsense", "The colour profile is damaged, or of an unusual kind, and was ignored."),
+        (b"", None),
+    ):
+        answer = served.post(encoded(picture, "PNG", icc_profile=icc))
+        (result,) = answer.json()["results"]
+        assert result.get("warning") == warning
+        assert result["predictions"][0]["label"] == "7"

@@ -1,8 +1,11 @@
 """multipart/form-data: the images in it, in order; texts beside them are ignored."""
 
 import asyncio
+import base64
 import encodings.aliases
 import gc
+import json
+import random
 import time
 import warnings
 from contextlib import suppress
@@ -12,6 +15,7 @@ from starlette.datastructures import Headers
 
 from service.errors import InvalidParameter, MalformedRequest, MissingImage, RequestError, TooManyImages
 from service.http.forms import Submission, find_images
+from tests.service.conftest import problem
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 FORM = "multipart/form-data; boundary=frontier"
@@ -249,3 +253,37 @@ def test_top_k_of_the_query_wins_over_the_forms(wanted):
 def test_a_top_k_out_of_range_is_refused_in_a_form(bad):
     with pytest.raises(InvalidParameter, match="from 1 to 1000"):
         find(form(file_part(PNG), text_part(b"top_k", bad.encode())))
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"images": [' + b'"",' * 20_000 + b'""]}', "holds over 20000 values"),
+        (b"{" + b",".join(b'"%d":1' % key for key in range(20_000)) + b"}", "holds over 19999 values"),
+        (b'{"image": "' + b"\\u0041" * 20_000 + b'"}', "escapes more characters"),
+    ],
+    ids=["values", "keys", "escapes"],
+)
+def test_json_that_takes_long_to_read_is_refused_unread(body, found):
+    with pytest.raises(MalformedRequest, match=found):
+        find(body, "application/json")
+
+
+@pytest.mark.parametrize("wrap", [base64.b64encode, base64.encodebytes, base64.urlsafe_b64encode])
+def test_long_base64_is_decoded_step_by_step(wrap):
+    data = PNG + random.Random(0).randbytes(1_000_001)
+    text = wrap(data).decode()
+    assert find(json.dumps({"image": text}).encode(), "application/json").images == [data]
+    assert find(json.dumps({"image": text.rstrip("=\n")}).encode(), "application/json").images == [data]
+    for wrong in (text[:400_000] + "=" + text[400_000:], text[:400_000] + "é" + text[400_000:], text + "=A"):
+        with pytest.raises(MalformedRequest, match="is not base64"):
+            find(json.dumps({"image": wrong}, ensure_ascii=False).encode(), "application/json")
+
+
+@pytest.mark.parametrize("more", [0, 2**20])
+def test_a_long_body_is_read_in_a_thread_and_answered_alike(served, encoded, digit, more):
+    data = encoded(digit(7, 64), "PNG").ljust(more, b"\0")
+    body = json.dumps({"images": [base64.b64encode(data).decode()] * 2}).encode()
+    assert served.post(body, headers={"content-type": "application/json"}).status_code == 200
+    refused = served.post(b"[" + body, headers={"content-type": "application/json"})
+    problem(refused, 400, "malformed_request")
