@@ -65,8 +65,9 @@ def test_every_limit_that_a_client_can_meet_is_listed() -> None:
     codes = {code for code, kind in PROBLEMS.items() if kind.status in (408, 413, 429, 504)}
     for code in codes | {"overloaded", "invalid_parameter", "malformed_request"}:
         assert f"`{code}`" in page, code
-    # A client does not meet these: how many images one inference takes, and how many replicas there are.
-    unseen = {"max_batch_size", "max_replicas"}
+    # A client does not meet these: how many images one inference takes, how many pixels are decoded at a time, and how
+    # many replicas there are.
+    unseen = {"max_batch_size", "max_decoding_pixels", "max_replicas"}
     for name in Settings.model_fields.keys() - unseen:
         if name.startswith("max_") or name.endswith("_timeout_s"):
             assert f"`SIGHTLINE_{name.upper()}`" in page, name
@@ -85,7 +86,7 @@ def test_the_readme_is_short() -> None:
 
 def test_every_file_says_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     purpose = GENERATE["purpose"]
-    decoder = "The only decoder: bytes → upright RGB uint8 (H, W, 3) and the file's format, within limits."
+    decoder = "The only decoder: bytes → upright sRGB uint8 (H, W, 3) and the file's format, within limits."
     assert purpose(ROOT / "vision" / "image.py") == decoder
     assert purpose(ROOT / "Makefile") == "Everything that a person or CI runs."
     silent = tmp_path / "silent.sh"

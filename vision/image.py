@@ -6,6 +6,7 @@ by Pillow's plain formula, as in browsers.
 
 import contextlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from vision.errors import (
     UnsupportedFormat,
 )
 from vision.gif import first_frame
-from vision.jpeg import Metadata, NotForLibjpeg, check_scans, decode_whole, metadata
+from vision.jpeg import Metadata, NotForLibjpeg, check_scans, decode_whole, metadata, unusual_kind
 from vision.png import check_rows, colour_chunks, first_picture
 from vision.profiles import Conversion, Tagged, conversion_to_srgb, tagged_by_bmp, tagged_by_png
 
@@ -49,7 +50,20 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
+# What Pillow says of bitmaps that exist: with other masks, with a JPEG or PNG inside, in CMYK, of 64 bits.
+_UNUSUAL_BMP = re.compile(
+    r"Unsupported BMP (bitfields layout|compression(?= \((?:4|5|6|11|12|13)\))|pixel depth(?= \(64\)))"
+)
 _ROWS = 256  # of an image, converted at a time
+# Brands of ISO base media files (https://mp4ra.org/registered-types/brands), the most telling first: a file names
+# several, and `mif1` is in most pictures of every kind.
+_BRANDS = {
+    "AVIF": (b"avif", b"avis"),
+    "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"),
+    "Canon CR3": (b"crx ",),
+    "HEIF": (b"mif1", b"mif2", b"msf1", b"jpeg", b"jpgs"),
+    "a QuickTime video": (b"qt  ",),
+}
 # Formats that are recognised only so that the refusal can name them. (offset, magic) → name.
 _REFUSED = {
     (0, b"II*\0"): "TIFF",
@@ -62,9 +76,6 @@ _REFUSED = {
     (0, b"\0\0\0\x0cJXL "): "JPEG XL",
     (0, b"\0\0\0\x0cjP  "): "JPEG 2000",
     (0, b"\xff\x4f\xff\x51"): "JPEG 2000",
-    (4, b"ftypavif"): "AVIF",
-    (4, b"ftypavis"): "AVIF",
-    (4, b"ftyp"): "HEIC or video",
     (0, b"<svg"): "SVG",
     (0, b"<?xml"): "XML",
 }
@@ -215,6 +226,10 @@ def decode(data: bytes, limits: DecodeLimits, colours: Colours = "srgb") -> Deco
     except (TooManyPixels, TruncatedImage, CorruptImage, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise many kinds of errors on hostile bytes.
+        if (unusual := _unusual(data, file_format, str(error))) is not None:
+            raise UnsupportedFormat(
+                f"The bytes are {unusual}, which is not decoded here; save it as PNG or as another JPEG."
+            ) from error
         if _is_cut(data, file_format) or "truncated" in str(error):
             raise TruncatedImage(f"The {file_format} file ends too early; send all of its bytes.") from error
         raise CorruptImage(
@@ -345,9 +360,13 @@ def _webp_frame(data: bytes) -> _Box | None:
 def _refusal(data: bytes) -> UnsupportedFormat | NotAnImage:
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     accepted = "JPEG, PNG, WebP, GIF and BMP are accepted"
-    for (offset, magic), name in _REFUSED.items():
-        if head[offset : offset + len(magic)] == magic:
-            return UnsupportedFormat(f"The bytes are {name}; {accepted}.")
+    name = next((name for (at, magic), name in _REFUSED.items() if head[at : at + len(magic)] == magic), None)
+    if data[4:8] == b"ftyp":
+        box = data[: min(256, int.from_bytes(data[:4], "big"))]
+        brands = {box[8:12], *(box[at : at + 4] for at in range(16, len(box), 4))}
+        name = next((name for name, codes in _BRANDS.items() if brands & set(codes)), "an MP4 video")
+    if name is not None:
+        return UnsupportedFormat(f"The bytes are {name}; {accepted}.")
     return NotAnImage(f"The first bytes are not those of an image; {accepted}, with their unchanged bytes as the body.")
 
 
@@ -414,6 +433,14 @@ def _fit_transparency(image: Image.Image) -> None:
         image.info["transparency"] = colour * (85 if depth == "L;2" else 17)
     elif depth == "RGB;16B" and isinstance(colour, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _unusual(data: bytes, file_format: str, error: str) -> str | None:
+    """What a file is that is valid, perhaps, but of a kind that no decoder here knows."""
+    if file_format == "JPEG":
+        return unusual_kind(data)
+    found = _UNUSUAL_BMP.match(error) if file_format == "BMP" else None
+    return f"a BMP of an unusual {found[1]}" if found else None
 
 
 def _is_cut(data: bytes, file_format: str) -> bool:

@@ -23,6 +23,17 @@ _HOLE = bytes(64)
 _HARMLESS = ("unknown JFIF revision", "Unknown Adobe color", "Invalid SOS parameters", "bad ICC marker")
 _MOST_SEGMENTS = 10_000
 _MOST_SCANS = 100  # as many as libjpeg's own program writes (cdjpeg's rdswitch.c, MAX_SCANS)
+_UNUSUAL = {
+    0xC3: "a lossless JPEG",
+    0xC5: "a hierarchical JPEG",
+    0xC6: "a hierarchical JPEG",
+    0xC7: "a hierarchical JPEG",
+    0xCB: "a lossless JPEG",
+    0xCD: "a hierarchical JPEG",
+    0xCE: "a hierarchical JPEG",
+    0xCF: "a hierarchical JPEG",
+    0xF7: "a JPEG-LS",
+}
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 # A marker within entropy-coded data: neither a stuffed zero nor a restart marker nor a fill byte.
@@ -54,11 +65,21 @@ def check_scans(data: bytes) -> None:
         raise CorruptImage(f"The JPEG file has {scans} scans, at most {_MOST_SCANS} are decoded; save it again.")
 
 
+def unusual_kind(data: bytes) -> str | None:
+    """The kind of a JPEG that libjpeg-turbo does not decode, by its frame (ITU-T T.81, table B.1); else None."""
+    for marker, body in _segments(data):
+        if marker in _UNUSUAL:
+            return _UNUSUAL[marker]
+        if marker in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
+            return "a JPEG of 12 bits" if body[:1] == b"\x0c" else None
+    return None
+
+
 def metadata(data: bytes) -> Metadata:
     """Reads the segments before the first scan. Raises nothing, whatever they hold."""
     exif, parts, announced = b"", dict[int, bytes](), set[int]()
     whole = True
-    for kind, body in _applications(data):
+    for kind, body in _segments(data):
         if kind == 0xE1 and not exif and body.startswith(_EXIF):
             exif = body
         elif kind == 0xE2 and body.startswith(_ICC) and len(body) > len(_ICC) + 2:
@@ -70,8 +91,8 @@ def metadata(data: bytes) -> Metadata:
     return Metadata(exif, b"".join(parts[number] for number in sorted(parts)), whole)
 
 
-def _applications(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The number and the body of each APP1 and APP2, up to the first scan."""
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The marker and the body of each segment up to the first scan; marker 0xe1 is APP1."""
     position = 2
     for _ in range(_MOST_SEGMENTS):
         position = data.find(b"\xff", position)
@@ -82,8 +103,7 @@ def _applications(data: bytes) -> Iterator[tuple[int, bytes]]:
             position += 1 if kind == 0xFF else 2
             continue
         end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-        if kind in (0xE1, 0xE2):
-            yield kind, data[position + 4 : end]
+        yield kind, data[position + 4 : end]
         position = end
 
 

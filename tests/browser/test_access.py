@@ -172,8 +172,11 @@ def test_the_skip_link_leads_past_the_navigation(visit: Callable) -> None:
     expect(page.locator("#view")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.locator(".examples button").first).to_be_focused()
+    page.get_by_role("link", name="Model", exact=True).click()
+    page.get_by_role("link", name="Skip to the view").press("Enter")
+    expect(page.locator("#view")).to_be_focused()
     page.reload()
-    expect(page.locator("#view h2")).to_have_text("Classify")
+    expect(page.locator("#view h2")).to_have_text("Model")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -281,6 +284,13 @@ def test_the_steps_of_an_animation_are_not_announced_but_its_end_is(visit: Calla
     expect(operation).to_have_attribute("aria-live", "off")
     page.get_by_role("button", name="Pause").click()
     expect(operation).to_have_attribute("aria-live", "polite")
+    page.get_by_label("Speed").fill("3")
+    page.get_by_label("Step", exact=True).fill("33")
+    page.get_by_role("button", name="Animate").click()
+    expect(operation).to_have_attribute("aria-live", "off")
+    expect(page.get_by_role("button", name="Animate")).to_be_visible()  # it has ended by itself
+    expect(operation).to_have_attribute("aria-live", "polite")
+    expect(operation).to_contain_text("→ row 6, column 6")
 
 
 def test_a_choice_in_the_network_keeps_the_focus(visit: Callable) -> None:

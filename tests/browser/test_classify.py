@@ -592,3 +592,13 @@ def test_from_pen_up_to_the_answer_is_a_quarter_of_a_second(visit: Callable) -> 
     took_ms = page.evaluate("window.tookMs")
     print(f"\npen up → answer: {', '.join(f'{one:.0f}' for one in took_ms)} ms, of which the pen rests 120")
     assert statistics.median(took_ms) <= PEN_MS
+
+
+def test_the_request_as_code_stays_open_for_the_next_image(visit: Callable) -> None:
+    page = visit()
+    example(page)
+    page.get_by_text("Call it: this request as code").click()
+    expect(page.get_by_label("curl: this request")).to_contain_text("example 1")
+    example(page, 1)
+    expect(page.get_by_label("curl: this request")).to_contain_text("example 2")
+    expect(page.locator(".snippets pre")).to_have_count(3)

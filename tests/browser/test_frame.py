@@ -65,8 +65,9 @@ def test_back_and_forward_go_through_the_views(visit: Callable) -> None:
     expect(page.locator("#view h2")).to_have_text("Classify")
 
 
-def test_an_unknown_view_is_the_first_one(visit: Callable) -> None:
-    page = visit("#nothing?filter=sobel_x")
+@pytest.mark.parametrize("name", ["nothing", "toString", "constructor", "__proto__"])
+def test_an_unknown_view_is_the_first_one(visit: Callable, name: str) -> None:
+    page = visit(f"#{name}?filter=sobel_x")
     expect(page.locator("#view h2")).to_have_text("Classify")
 
 
@@ -170,3 +171,4 @@ def test_the_picture_of_a_drawing_is_what_was_drawn(visit: Callable) -> None:
     expect(big(page)).to_have_text("7")
     expect(page.locator("#strip strong")).to_have_text("7")
     assert page.locator("#strip img").evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 280
+    assert page.locator("#strip img").get_attribute("src").startswith("blob:")

@@ -73,6 +73,14 @@ def _numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"\(.*\)", "", text))]
 
 
+def _drawn(page: Page, canvas: str) -> np.ndarray:
+    """The RGB pixels of a canvas, (H, W, 3)."""
+    height, width, values = page.locator(canvas).evaluate(
+        """(one) => [one.height, one.width, [...one.getContext("2d").getImageData(0, 0, one.width, one.height).data]]"""
+    )
+    return np.array(values).reshape(height, width, 4)[:, :, :3]
+
+
 def _open(page: Page, data: bytes, name: str = "colours.png", parameters: str = "") -> None:
     choose(page, (name, data))
     page.goto(f"{page.watch.url}/#image{parameters}")
@@ -104,6 +112,8 @@ def test_the_steps_are_shown_in_their_order(visit: Callable, colours: bytes) -> 
     assert (low, high) == (expected.network.min(), expected.network.max())
     assert mean == pytest.approx(expected.network.mean(), abs=1e-3)
     until(page, "[...document.querySelectorAll('.steps img')].every((one) => one.naturalWidth > 0)")
+    sizes = steps.locator("img").evaluate_all("(all) => all.map((one) => [one.naturalWidth, one.naturalHeight])")
+    assert sizes == [[48, 30], [48, 30], [48, 30], [16, 10], [16, 16], [16, 16]]
     expect(page.locator("#view p").first).to_contain_text(f"PNG, {len(colours)} bytes, stored as RGB, 48×30 px")
     expect(page.locator("#view p").first).to_contain_text("upright as stored")
 
@@ -114,6 +124,7 @@ def test_the_probe_says_the_preprocessings_numbers(visit: Callable, colours: byt
     expected = Expected(colours)
     row = column = expected.side // 2
     expected.check(page, row, column)
+    assert np.array_equal(_drawn(page, ".probing canvas"), expected.rgb)
     layer = page.get_by_label("Pixel probe; arrow keys move it")
     layer.focus()
     moves = {"ArrowUp": (-1, 0), "ArrowDown": (1, 0), "ArrowLeft": (0, -1), "ArrowRight": (0, 1)}
@@ -130,6 +141,8 @@ def test_the_probe_says_the_preprocessings_numbers(visit: Callable, colours: byt
             box["y"] + (row + 0.5) * box["height"] / expected.side,
         )
         expected.check(page, row, column)
+        marker = page.locator(".probing .frame")
+        assert [int(marker.get_attribute(name)) for name in ("y", "x")] == [row, column]
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -170,15 +183,14 @@ def test_the_colour_space_is_switched(visit: Callable, colours: bytes) -> None:
             counts = figure.locator("tbody td").all_inner_texts()
             assert (len(counts), sum(map(int, counts))) == (32, 16 * 16)
     expected = Expected(colours)
-    counts, _ = np.histogram(expected.rgb[:, :, 0] / 255.0, bins=32, range=(0, 1))
-    shown = page.locator(".planes figure").first.locator("tbody td").all_inner_texts()
-    assert list(map(int, shown)) == counts.tolist()
-    reds = page.evaluate(
-        """() => { const plane = document.querySelector(".planes canvas");
-        const { data } = plane.getContext("2d").getImageData(0, 0, plane.width, plane.height);
-        return Array.from({ length: data.length / 4 }, (_, index) => data[4 * index]); }"""
-    )
-    assert np.abs(np.array(reds) - expected.rgb[:, :, 0].ravel()).max() <= 1
+    for channel, figure in enumerate(page.locator(".planes figure").all()):
+        plane = expected.rgb[:, :, channel]
+        counts, _ = np.histogram(plane / 255.0, bins=32, range=(0, 1))
+        assert [int(text) for text in figure.locator("tbody td").all_inner_texts()] == counts.tolist()
+        heights = figure.locator("rect").evaluate_all("(all) => all.map((one) => Number(one.getAttribute('height')))")
+        assert heights == pytest.approx((10 * counts / counts.max()).tolist())
+        drawn = _drawn(page, f".planes figure:nth-of-type({channel + 1}) > canvas")
+        assert np.abs(drawn - plane[:, :, None]).max() <= 1
 
 
 def test_the_colour_space_comes_from_the_address(visit: Callable, colours: bytes) -> None:

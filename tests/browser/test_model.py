@@ -56,6 +56,9 @@ def test_the_confusion_matrix_is_what_was_measured(opened: Page, measured: dict)
     assert rows.locator("th").all_inner_texts() == DIGITS
     shown = [[int(text.replace("·", "0")) for text in row.locator("td").all_inner_texts()] for row in rows.all()]
     assert shown == measured["confusion"]
+    shades = [row.locator("td").evaluate_all("(all) => all.map((one) => one.className)") for row in rows.all()]
+    assert shades[0][0] == "s10"
+    assert {shades[y][x] for y in range(10) for x in range(10) if not shown[y][x]} == {"s0"}
     assert sum(map(sum, shown)) == measured["images"]
     wrong = sum(count for y, row in enumerate(shown) for x, count in enumerate(row) if x != y and count)
     assert _matrix(opened).locator("button").count() == wrong == 1
@@ -73,6 +76,17 @@ def test_a_number_off_the_diagonal_opens_the_worst_image_of_that_pair(opened: Pa
     shown = opened.request.get(f"{opened.watch.url}/{picture.get_attribute('src')}").body()
     assert shown == (BUNDLE / "worst" / "0.png").read_bytes()
     expect(found.locator(".wrong")).to_have_text("8 64.8 %")
+
+
+def test_only_the_images_of_that_pair_are_shown(visit: Callable) -> None:
+    def more(report: dict) -> None:
+        (one,) = report["worst"]
+        report["worst"] = [one, {**one, "label": "8", "predicted": "9"}, {**one, "label": "3"}]
+
+    page = visit("#model", before=changing(REPORT, more))
+    _matrix(page).get_by_role("button", name="1 of true 9 answered 8: show").click()
+    expect(_section(page, "Which categories it confuses").get_by_role("status").locator("li")).to_have_count(1)
+    expect(_section(page, "What it was most wrong about").locator("li")).to_have_count(3)
 
 
 def test_a_pair_without_a_picture_says_so(visit: Callable) -> None:
@@ -98,7 +112,10 @@ def test_each_category_and_each_engine_has_its_row(opened: Page, measured: dict)
         assert row.locator("th, td").all_inner_texts() == [name, *told, str(one["images"])]
     parity = json.loads((BUNDLE / "manifest.json").read_text())["parity"]
     engines = opened.get_by_role("region", name="Engines against torch in float32").locator("tbody tr")
-    assert [row.locator("th").inner_text() for row in engines.all()] == list(parity)
+    for row, (name, one) in zip(engines.all(), parity.items(), strict=True):
+        agreed = "100 %" if one["top1_agreement"] == 1 else f"{100 * one['top1_agreement']:.1f} %"
+        told = [name, agreed, f"{one['max_probability_difference']:.6f}", "yes" if one["passed"] else "no"]
+        assert row.locator("th, td").all_inner_texts() == told
 
 
 def test_how_sure_it_is_stands_beside_how_often_it_was_right(opened: Page, measured: dict) -> None:
@@ -108,8 +125,16 @@ def test_how_sure_it_is_stands_beside_how_often_it_was_right(opened: Page, measu
     shown.locator("summary").click()
     rows = shown.locator("tbody tr")
     expect(rows).to_have_count(len(bins))
-    assert [int(row.locator("td").first.inner_text()) for row in rows.all()] == [one["images"] for one in bins]
-    assert shown.locator("svg").nth(1).locator("rect").count() == len(bins)
+    for row, one in zip(rows.all(), bins, strict=True):
+        _, images, confidence, right = row.locator("th, td").all_inner_texts()
+        assert int(images) == one["images"]
+        for text, share in ((confidence, one["confidence"]), (right, one["accuracy"])):
+            number = float(text.replace("> ", "").replace("< ", "").removesuffix(" %"))
+            assert number == pytest.approx(100 * share, abs=0.1)
+    for place, name in enumerate(("reliability_before", "reliability")):
+        bars = shown.locator("svg").nth(place).locator("rect")
+        heights = bars.evaluate_all("(all) => all.map((one) => Number(one.getAttribute('height')))")
+        assert heights == pytest.approx([100 * one["accuracy"] for one in measured[name] if one["images"]])
 
 
 def test_where_it_comes_from_and_what_it_takes_is_said(opened: Page) -> None:
@@ -118,8 +143,9 @@ def test_where_it_comes_from_and_what_it_takes_is_said(opened: Page) -> None:
     expect(source).to_contain_text(manifest["provenance"]["created_at"][:10])
     expect(source).to_contain_text("simple_resnet")
     expect(source).to_contain_text(f"{manifest['temperature']:.4f}")
-    expect(_section(opened, "What it takes")).to_contain_text("images in a request")
-    expect(_section(opened, "Preprocessing")).to_contain_text("It reduces the image to one gray channel")
+    takes = "33.6 MB and 16 images in a request; 65 million pixels and 20000 px on a side"
+    expect(_section(opened, "What it takes")).to_contain_text(takes)
+    expect(_section(opened, "Preprocessing")).to_contain_text("reduces the image to one gray channel")
 
 
 def test_card_and_report_are_taken_away(opened: Page) -> None:

@@ -50,6 +50,13 @@ def _numbers(page: Page, caption: str) -> Locator:
     return _table(page, caption).locator("td")
 
 
+def _marked(page: Page, caption: str, mark: str) -> list[tuple[int, int]]:
+    """The (row, column) of the cells with a mark."""
+    rows = _table(page, caption).locator("tbody tr").all()
+    marks = [row.locator("td").evaluate_all("(all) => all.map((one) => one.className)") for row in rows]
+    return [(y, x) for y, row in enumerate(marks) for x, names in enumerate(row) if mark in names.split()]
+
+
 def _operation(page: Page) -> Locator:
     return page.locator(".operation")
 
@@ -190,7 +197,7 @@ def test_an_edited_kernel_is_computed(course: Page) -> None:
     _pick(course, "Filter", "vertical_edge")
     expect(_numbers(course, "Input")).to_have_text(_cells(PATTERNS["noise"].pixels))
     kernel = FILTERS["vertical_edge"].kernel.copy()
-    for row, column, value in ((0, 0, 2.5), (1, 1, -3), (2, 2, 0.125)):
+    for row, column, value in ((0, 0, 2.5), (0, 2, -3), (2, 1, 0.125)):
         kernel[row, column] = value
         box = course.get_by_label(f"Filter (3×3): row {row + 1}, column {column + 1}")
         box.fill(str(value))
@@ -215,11 +222,11 @@ def test_an_edited_number_keeps_the_focus(course: Page) -> None:
 
 def test_an_input_drawn_by_hand_is_computed(course: Page) -> None:
     _pick(course, "Input", "hand")
-    box = course.get_by_label("Input (8×8): row 1, column 1")
+    box = course.get_by_label("Input (8×8): row 1, column 5")
     box.fill("7")
     box.press("Enter")
     pixels = PATTERNS["vertical_edge"].pixels.copy()
-    pixels[0, 0] = 7
+    pixels[0, 4] = 7
     expected = conv2d(pixels[None], FILTERS["vertical_edge"].kernel[None, None])[0]
     expect(_numbers(course, "Output")).to_have_text(_cells(expected))
 
@@ -330,13 +337,14 @@ def test_an_output_cell_shows_its_window_and_is_reached_with_the_keys(course: Pa
     output = _table(course, "Output")
     output.locator("tr").nth(2).locator("td").nth(3).hover()
     expect(_operation(course)).to_contain_text("→ row 3, column 4")
-    expect(_table(course, "Input").locator("td.within")).to_have_count(9)
+    assert _marked(course, "Input", "within") == [(y, x) for y in (2, 3, 4) for x in (3, 4, 5)]
+    assert _marked(course, "Output", "now") == [(2, 3)]
     course.mouse.move(0, 0)
     output.locator("td").first.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         course.keyboard.press(key)
     expect(_operation(course)).to_contain_text("→ row 2, column 3")
-    expect(output.locator("td.now")).to_have_count(1)
+    assert _marked(course, "Output", "now") == [(1, 2)]
 
 
 def test_no_number_is_computed_by_the_page(visit: Callable) -> None:
@@ -379,6 +387,8 @@ def test_the_first_layer_is_shown_with_its_proof(layer: Page) -> None:
     assert float(re.search(r"largest difference ([\d.e+-]+)", said)[1]) < PROOF
     assert "vision.convolution" in said
     assert all(layer.locator(".layers .filters img").evaluate_all("(all) => all.map((one) => one.naturalWidth > 0)"))
+    shown = layer.locator(".layers .filters img").evaluate_all("(all) => all.map((one) => one.src)")
+    assert len(set(shown)) > 12, "each filter shows its own map"
 
 
 @pytest.mark.parametrize("number", [0, 5, 15])
@@ -408,10 +418,11 @@ def test_a_filter_of_the_model_goes_on_in_the_visualizer(number: int, layer: Pag
 
 def test_a_filter_of_the_model_is_shown_at_its_strongest_place_at_once(layer: Page) -> None:
     for tile in layer.locator(".layers .filters button").all()[:4]:
-        with layer.expect_response("**/convolve"):
+        with layer.expect_response("**/activations?filter=*") as answered, layer.expect_response("**/convolve"):
             tile.click()
+        patch = answered.value.json()["patch"]
         expect(layer.locator(".visualizer .facts")).to_contain_text("difference")
-        expect(_operation(layer)).not_to_have_text(IDLE)
+        expect(_operation(layer)).to_contain_text(f"→ row {patch['row'] + 1}, column {patch['column'] + 1}")
 
 
 def test_after_a_filter_of_the_model_another_choice_shows_what_it_says(layer: Page) -> None:
@@ -488,6 +499,11 @@ def test_the_way_through_the_network_ends_in_the_answer(layer: Page) -> None:
     assert re.fullmatch(r"\d+ maps of \d+×\d+", stages[0])
     assert re.fullmatch(r"Logits ÷ temperature 0\.836 → probabilities", stages[-1])
     best = outputs.locator(".name").first.inner_text()
+    said = outputs.locator(".value").first.inner_text()
+    logit, score = re.fullmatch(r"(\S+) → ([\d.]+) %", said.replace("> ", "").replace("−", "-")).groups()
+    width = float(outputs.locator(".fill").first.get_attribute("width"))
+    assert width == pytest.approx(float(score), abs=0.1)
+    assert float(logit) > 1
     layer.goto(f"{layer.watch.url}/#classify")
     expect(layer.locator(".answer .big strong")).to_have_text(best)
 

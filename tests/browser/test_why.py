@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Error, Locator, Page, Response, Route, expect
 
-from tests.browser.acting import big, draw, example, hold, model_changing, problem
+from tests.browser.acting import big, changing, draw, example, hold, model_changing, problem
 
 pytestmark = pytest.mark.serve
 EXPLAIN = "**/explain?*"
@@ -126,6 +126,18 @@ def test_a_cell_is_put_into_words_by_pointer_and_keys(answered: Page) -> None:
     last = (len(grid) - 1, len(grid[0]) - 1)
     answered.locator("svg.map .cells rect").last.hover()
     expect(_words(answered)).to_have_text(said(*last))
+    places = answered.locator("svg.map .cells rect")
+    for row, column in ((0, 2), (2, 0), (1, 3)):  # no two of them are each other's mirror images
+        cell = places.nth(row * len(grid[0]) + column)
+        expect(cell).to_have_class("for" if grid[row][column] >= 0 else "against")
+        cell.hover()
+        expect(_words(answered)).to_have_text(said(row, column))
+        box, frame = cell.bounding_box(), answered.locator("svg.map .frame").bounding_box()
+        for edge in ("x", "y"):
+            assert frame[edge] == pytest.approx(box[edge], abs=4)  # the frame's line has a width
+        inside = answered.locator("svg.map image").bounding_box()
+        assert box["x"] - inside["x"] == pytest.approx(inside["width"] * column / len(grid[0]), abs=1)
+        assert box["y"] - inside["y"] == pytest.approx(inside["height"] * row / len(grid), abs=1)
     opacity = answered.get_by_label("Strength of the colours")
     before = answered.evaluate("getComputedStyle(document.querySelector('.cells')).opacity")
     opacity.fill("10")
@@ -133,7 +145,10 @@ def test_a_cell_is_put_into_words_by_pointer_and_keys(answered: Page) -> None:
     assert (float(before), float(after)) == pytest.approx((0.7, 0.1))
 
 
-def test_the_map_lies_over_the_image(answered: Page) -> None:
+@pytest.mark.parametrize("box", [None, (40, 30, 240, 270)], ids=["whole", "a part"])
+def test_the_map_lies_over_the_image(answered: Page, box: tuple[int, ...] | None) -> None:
+    if box is not None:
+        changing(EXPLAIN, lambda answer: answer.update(box=list(box)))(answered)
     with answered.expect_response(EXPLAIN) as explained:
         _open(answered)
     answer = explained.value.json()
@@ -158,7 +173,9 @@ def test_occlusion_shows_a_coarse_map_first_and_then_a_finer_one(answered: Page)
     shapes = answered.locator("svg.map")
     expect(shapes).to_have_attribute("aria-label", re.compile("^Map of 4 by 4 cells"))
     expect(answered.locator(".cells rect")).to_have_count(16)
-    fine[0].continue_()
+    with answered.expect_response("**/explain?*cells=7*") as explained:
+        fine[0].continue_()
+    answer = explained.value.json()
     expect(shapes).to_have_attribute("aria-label", re.compile("^Map of 7 by 7 cells"))
     expect(answered.locator(".cells rect")).to_have_count(49)
     assert _asked(answered, "cells") == ["4", "7"]
@@ -166,9 +183,14 @@ def test_occlusion_shows_a_coarse_map_first_and_then_a_finer_one(answered: Page)
     assert [len(row) for row in cells] == [7] * 7
     assert max(map(max, cells)) > 1, "some part of a seven counts"
     shapes.press("ArrowDown")
-    expect(_words(answered)).to_have_text(
-        re.compile(r"^Row 2, column 1: without it the logit of 7 (falls|rises) by [\d.]+; 7 goes from .* % to .* %\.$")
+    value, score = answer["grid"][1][0], answer["scores"][1][0]
+    does = "falls" if value >= 0 else "rises"
+    said = re.fullmatch(
+        r"Row 2, column 1: without it the logit of 7 (\w+) by ([\d.]+); 7 goes from .* % to (.*) %\.",
+        _words(answered).inner_text(),
     )
+    assert (said[1], float(said[2])) == (does, pytest.approx(abs(value), abs=0.001))
+    assert said[3].replace("> ", "").replace("< ", "") == f"{min(99.9, max(0.1, 100 * score)):.1f}"
 
 
 @pytest.fixture
@@ -249,6 +271,7 @@ def test_an_explanation_of_the_image_before_is_dropped(answered: Page) -> None:
     (late,) = held
     with contextlib.suppress(Error):  # the page has given the request up
         late.continue_()
+    answered.wait_for_timeout(1000)  # an answer that were taken would be shown by then
     expect(answered.locator(".found")).to_contain_text("Give it a picture first")
     expect(answered.locator("svg.map")).to_have_count(0)
 

@@ -73,6 +73,12 @@ def test_bytes_that_begin_like_no_image_are_not_an_image(data):
         (b"\0\0\1\0\1\0", "ICO"),
         (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"\0\0\0\x1cftypavif", "AVIF"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "AVIF"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic", "HEIF"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "Canon CR3"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "a QuickTime video"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "an MP4 video"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\xff\x4f\xff\x51", "JPEG 2000"),
         (b"\xff\x0a", "JPEG XL"),
@@ -203,3 +209,46 @@ def test_hostile_files_raise_no_warning_in_a_plain_process(tmp_path, file_of, en
     assert child.returncode == 0, child.stderr
     assert {f"{name} {outcome}" for name, (_, outcome) in named.items()} <= set(child.stdout.splitlines())
     assert sorted({line for line in child.stderr.splitlines() if "Warning" in line}) == []
+
+
+@pytest.mark.parametrize(
+    ("marker", "precision", "name"),
+    [
+        (0xC3, 8, "a lossless JPEG"),
+        (0xC5, 8, "a hierarchical JPEG"),
+        (0xF7, 8, "a JPEG-LS"),
+        (0xC1, 12, "a JPEG of 12 bits"),
+    ],
+)
+def test_a_jpeg_that_no_decoder_here_knows_is_refused_by_name(encoded, marker, precision, name):
+    data = bytearray(encoded(NOISE, "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4] = marker, precision
+    with pytest.raises(UnsupportedFormat, match=f"The bytes are {name}, which is not decoded here"):
+        decode(bytes(data), LIMITS)
+
+
+def bitmap(bits, compression, masks=(0xFF0000, 0xFF00, 0xFF, 0)):
+    rows = bytes(range(64)) * (bits // 8)
+    head = struct.pack("<IiiHHIIiiII", 56, 8, 8, 1, bits, compression, len(rows), 2835, 2835, 0, 0)
+    head += struct.pack("<4I", *masks)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
+
+
+def test_usual_layouts_of_bits_in_a_bitmap_are_answered():
+    assert decode(bitmap(32, 3), LIMITS).pixels.shape == (8, 8, 3)
+    assert decode(bitmap(16, 3, (0xF800, 0x7E0, 0x1F, 0)), LIMITS).pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (bitmap(32, 3, (0x3FF00000, 0xFFC00, 0x3FF, 0)), "bitfields layout"),
+        (bitmap(16, 3, (0xF00, 0xF0, 0xF, 0xF000)), "bitfields layout"),
+        (bitmap(24, 4), "compression"),
+        (bitmap(64, 0), "pixel depth"),
+    ],
+)
+def test_a_bitmap_that_no_decoder_here_knows_is_refused_by_name(data, name):
+    with pytest.raises(UnsupportedFormat, match=f"The bytes are a BMP of an unusual {name}, which is not decoded here"):
+        decode(data, LIMITS)

@@ -110,7 +110,9 @@ function below() {
 	const code = el(
 		"details",
 		{
+			open: parts.calling, // it stays open when it is drawn again
 			async ontoggle() {
+				parts.calling = code.open;
 				if (code.open && code.children.length === 1) code.append((await import("./callit.js")).callIt());
 			},
 		},

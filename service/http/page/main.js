@@ -27,7 +27,7 @@ const styles = () =>
 
 async function route() {
 	const [name, query] = location.hash.slice(1).split("?");
-	const key = name in VIEWS ? name : "classify";
+	const key = Object.hasOwn(VIEWS, name) ? name : "classify";
 	opened = location.hash;
 	const own = opened;
 	const [view] = await Promise.all([VIEWS[key](), key === "classify" || styles()]);
