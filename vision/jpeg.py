@@ -60,9 +60,8 @@ def check_scans(data: bytes) -> None:
     Raises:
         CorruptImage: there are over 100.
     """
-    scans = data.count(b"\xff\xda")  # cannot occur in entropy-coded data
-    if scans > _MOST_SCANS:
-        raise CorruptImage(f"The JPEG file has {scans} scans, at most {_MOST_SCANS} are decoded; save it again.")
+    if data.count(b"\xff\xda") > _MOST_SCANS and len(_scans(data)[0]) > _MOST_SCANS:
+        raise CorruptImage(f"The JPEG file has over {_MOST_SCANS} scans, which are not decoded; save it again.")
 
 
 def unusual_kind(data: bytes) -> str | None:
@@ -172,18 +171,33 @@ def _without(data: bytes, count: int) -> bytes:
 
 
 def _last_scan(data: bytes) -> tuple[int, int]:
-    """Where the entropy-coded data of the last scan begins, and where the end marker is."""
-    position, scan = 2, 2
+    """Where the entropy-coded data of the last scan begins, and where the end marker is.
+
+    Raises:
+        CorruptImage: it has no end.
+    """
+    scans, end = _scans(data)
+    if end is None:
+        raise CorruptImage("The JPEG file has no end that can be found; open it in a viewer and save it again.")
+    return scans[-1] if scans else 2, end
+
+
+def _scans(data: bytes) -> tuple[list[int], int | None]:
+    """Where the entropy-coded data of each scan begins, and where the end marker is, if there is one.
+
+    What follows the end does not count: phones append videos, whose bytes may look like markers.
+    """
+    position, scans = 2, list[int]()
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.search(data, position)
         if found is None:
             break
         if found[0] == _END:
-            return scan, found.start()
+            return scans, found.start()
         position = found.start() + 2 + int.from_bytes(data[found.start() + 2 : found.start() + 4], "big")
         if found[0] == b"\xff\xda":
-            scan = position
-    raise CorruptImage("The JPEG file has no end that can be found; open it in a viewer and save it again.")
+            scans.append(position)
+    return scans, None
 
 
 def _missing(data: bytes, space: str) -> str:

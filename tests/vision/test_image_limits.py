@@ -1,5 +1,6 @@
 """What an image may cost: bytes, pixels and sides, refused from the header, before any memory is spent."""
 
+import random
 import re
 import struct
 import subprocess
@@ -177,4 +178,11 @@ def test_a_jpeg_has_at_most_100_scans(encoded, more, refused):
     assert len(scans) == 6
     with pytest.raises(CorruptImage) as refusal:  # those that are repeated are in a wrong order, which libjpeg sees
         decode(data[: scans[2]] + data[scans[1] : scans[2]] * more + data[scans[2] :], LIMITS)
-    assert ("scans, at most 100" in str(refusal.value)) == refused
+    assert ("has over 100 scans" in str(refusal.value)) == refused
+
+
+def test_a_video_that_a_phone_appends_has_no_scans(encoded):
+    """Its bytes look random, so one in 65,536 pairs looks like the marker of a scan."""
+    data = encoded(NOISE, "JPEG", quality=90)
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 5000 + random.Random(0).randbytes(5_000_000)
+    assert np.array_equal(decode(data + video, LIMITS).pixels, decode(data, LIMITS).pixels)
