@@ -25,6 +25,8 @@ RENAMED: Mapping[str, str] = {
     "engine_threads": "threads",
     "decode_threads": "threads",
 }
+_ORIGIN = r"https?://[A-Za-z0-9.\[\]:-]{1,300}"
+_ORIGINS = rf"^(\*|{_ORIGIN}(,{_ORIGIN})*)?$"
 _IMAGE = DecodeLimits()
 _DECODING_PIXELS = 16_000_000  # for each worker: a photo of 12 to 16 million pixels
 
@@ -54,6 +56,9 @@ class Settings(BaseSettings):
 
     root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]{1,100}){0,10}$")] = ""
     """Path below which a reverse proxy publishes the service and which it removes, e.g. `/vision`; for /docs only."""
+
+    cors_origins: Annotated[str, Field(pattern=_ORIGINS, max_length=10_000)] = ""
+    """Web pages of other origins that may use the service: `https://app.example.org`, several with commas, or `*`."""
 
     engine: Literal["auto", "openvino", "torch"] = "auto"
     """Engine of the network. `auto`: torch on a GPU, else OpenVINO if the bundle has its format, else torch."""

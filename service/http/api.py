@@ -1,6 +1,7 @@
 """The routes of the service, in FastAPI and without Ray. `create_api` is all of it, so tests run it in-process."""
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from service.errors import PROBLEMS
 from service.http.admission import Gate
@@ -52,6 +53,14 @@ def create_api(classifier: ClassifierLike, lane: LaneLike, settings: Settings, m
     add_textbook(api, gate, settings)
     add_explanations(api, classifier, lane, gate, settings)
     add_pages(api)
+    if settings.cors_origins:
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins.split(","),
+            allow_methods=["GET", "HEAD", "POST", "PUT"],
+            allow_headers=["*"],  # there are no cookies, so no header speaks for a visitor
+            expose_headers=["x-request-id", "retry-after"],
+        )
     api.add_middleware(RequestEnvelope, last_answer=last_answer, metrics=metrics)
     return api
 

@@ -73,7 +73,9 @@ class RequestEnvelope:
             if not status:
                 await self.last_answer(Request(scope))(scope, receive, send_with_headers)
         finally:
-            if scope["path"] == "/classify":
+            if scope["method"] == "OPTIONS":
+                pass  # asks what may be asked
+            elif scope["path"] == "/classify":
                 self.metrics.count(REQUESTS, status=str(status))
             elif kind := _EXPLANATIONS.get(scope["path"]):
                 self.metrics.count(EXPLANATION_REQUESTS, kind=kind, status=str(status))

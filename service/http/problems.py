@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -52,11 +52,13 @@ def handle_errors(api: FastAPI, metrics: Metrics) -> None:
         return _answer(request, error.code, str(error))
 
     @api.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         code = _CODES.get(error.status_code, "malformed_request" if error.status_code < 500 else "internal_error")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if code == "method_not_allowed":  # Starlette lists the methods of the first route at this path only
             headers["allow"] = _methods(api, request.scope) or headers.get("allow", "")
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         return _answer(request, code, PROBLEMS[code].title + ".", headers)
 
     @api.exception_handler(RequestValidationError)
@@ -76,7 +78,7 @@ def _answer(request: Request, code: str, detail: str, headers: dict[str, str] | 
 
 
 def _methods(api: FastAPI, scope: Scope) -> str:
-    """What the routes at a path take, with HEAD wherever GET is."""
+    """What the routes at a path take, with HEAD wherever GET is, and OPTIONS."""
     routes = [route for route in api.routes if route.matches(scope)[0] != Match.NONE]
     methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))

@@ -334,3 +334,9 @@ def _certificate() -> bytes:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return made.public_bytes(serialization.Encoding.PEM) + secret
+
+
+def test_idle_connections_live_longer_than_those_that_balancers_keep() -> None:
+    """A balancer that reuses a connection just as the edge closes it gives its client a 502. Most keep them for 60 s."""
+    (seconds,) = re.findall(r"timeout http-keep-alive (\d+)s", CONFIG.read_text())
+    assert int(seconds) > 60

@@ -124,7 +124,6 @@ def test_an_unknown_path_is_a_problem(served, path):
         ("GET", "/classify", {"POST", "PUT"}),
         ("DELETE", "/classify", {"POST", "PUT"}),
         ("HEAD", "/classify", {"POST", "PUT"}),
-        ("OPTIONS", "/classify", {"POST", "PUT"}),
         ("POST", "/health/live", {"GET", "HEAD"}),
         ("POST", "/models", {"GET", "HEAD"}),
         ("POST", "/", {"GET", "HEAD"}),
@@ -144,7 +143,27 @@ def test_a_method_that_a_path_does_not_take_is_a_problem_whose_allow_header_list
     else:
         problem(response, 405, "method_not_allowed")
     (allow,) = response.headers.get_list("allow")
-    assert sorted(allow.split(", ")) == sorted(allowed)
+    assert sorted(allow.split(", ")) == sorted(allowed | {"OPTIONS"})
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/classify", "OPTIONS, POST, PUT"),
+        ("/models", "GET, HEAD, OPTIONS"),
+        ("/models/digits/1/report", "GET, HEAD, OPTIONS"),
+        ("/explain", "OPTIONS, POST"),
+        ("/page/main.js", "GET, HEAD, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_options_tells_what_a_path_takes(served, path, allowed):
+    response = served.request("OPTIONS", path)
+    assert (response.status_code, response.content, response.headers["allow"]) == (204, b"", allowed)
+
+
+def test_options_of_no_path_are_a_problem(served):
+    problem(served.request("OPTIONS", "/nothing"), 404, "not_found")
 
 
 @pytest.mark.parametrize(

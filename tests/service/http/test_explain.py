@@ -496,7 +496,7 @@ def test_only_post_is_taken(served, kind):
     for method in ("GET", "PUT"):
         response = served.request(method, f"/{kind}")
         problem(response, 405, "method_not_allowed")
-        assert response.headers.get_list("allow") == ["POST"]
+        assert response.headers.get_list("allow") == ["OPTIONS, POST"]
 
 
 def test_an_explanation_takes_nothing_of_the_engine_that_serves(served, png):

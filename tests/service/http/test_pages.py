@@ -275,4 +275,4 @@ def test_behind_a_proxy_that_removes_its_path_every_answer_is_the_same(served, p
 def test_behind_a_proxy_a_method_that_is_not_taken_is_told_those_that_are(served):
     response = get(served, "/classify", below=True)
     problem(response, 405, "method_not_allowed")
-    assert sorted(response.headers["allow"].split(", ")) == ["POST", "PUT"]
+    assert sorted(response.headers["allow"].split(", ")) == ["OPTIONS", "POST", "PUT"]

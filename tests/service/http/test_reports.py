@@ -342,4 +342,4 @@ def test_a_report_follows_the_bundle_that_is_served(served, plain, reporting, en
 def test_only_get_and_head_are_taken(served, path):
     response = served.request("POST", path)
     problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET, HEAD"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"

@@ -452,7 +452,7 @@ def test_a_compressed_body_is_refused(served, encoding):
 def test_only_post_is_taken(served):
     response = served.request("GET", "/convolve")
     problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "OPTIONS, POST"
 
 
 def test_a_convolution_needs_no_model_and_is_counted(served, unstarted):
