@@ -337,6 +337,6 @@ def _certificate() -> bytes:
 
 
 def test_idle_connections_live_longer_than_those_that_balancers_keep() -> None:
-    """A balancer that reuses a connection just as the edge closes it gives its client a 502. Most keep them for 60 s."""
+    """A balancer that reuses a connection while the edge closes it answers 502. Most keep them for 60 s."""
     (seconds,) = re.findall(r"timeout http-keep-alive (\d+)s", CONFIG.read_text())
     assert int(seconds) > 60
