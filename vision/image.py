@@ -477,31 +477,32 @@ def _turned(stored: Pixels, orientation: int) -> Pixels:
 
 
 def _in_srgb(image: Image.Image, tagged: Tagged) -> tuple[Pixels, Conversion]:
-    """Some rows at a time: each step below copies what it gets."""
-    pixels, conversion = np.empty((image.height, image.width, 3), np.uint8), Conversion()
-    for top in range(0, image.height, _ROWS):
-        rows, conversion = _to_rgb(image.crop((0, top, image.width, min(image.height, top + _ROWS))), tagged)
-        pixels[top : top + _ROWS] = np.asarray(rows)
-    return pixels, conversion
-
-
-def _to_rgb(image: Image.Image, tagged: Tagged) -> tuple[Image.Image, Conversion]:
-    """In sRGB, on white, and how it became so."""
+    """(H, W, 3) on white, and how it became so. Some rows at a time: each step copies what it gets."""
     gray = Image.getmodebase(image.mode) == "L"
+    pixels, conversion = np.empty((image.height, image.width, 3), np.uint8), None
+    for top in range(0, image.height, _ROWS):
+        rows = image.crop((0, top, image.width, min(image.height, top + _ROWS)))
+        flat = _eight_bits(rows, keep_inks=tagged.icc is not None)
+        if conversion is None:
+            conversion = conversion_to_srgb(tagged, flat.mode, gray)
+        pixels[top : top + _ROWS] = np.asarray(_on_white(conversion.apply(flat) if conversion.apply else flat))
+    return pixels, conversion or Conversion()
+
+
+def _eight_bits(image: Image.Image, keep_inks: bool) -> Image.Image:
+    """RGB, RGBA where something is transparent, or CMYK if inks are kept."""
     if image.mode.startswith("I"):
-        flat = _gray_16(image)
-    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        flat = image.convert("RGBA")
-    elif image.mode == "RGB" or (image.mode == "CMYK" and tagged.icc is not None):
-        flat = image
-    else:
-        flat = image.convert("RGB")
-    conversion = conversion_to_srgb(tagged, flat.mode, gray)
-    if conversion.apply is not None:
-        flat = conversion.apply(flat)
-    if flat.mode == "RGBA":
-        flat = Image.alpha_composite(Image.new("RGBA", flat.size, (255, 255, 255, 255)), flat)
-    return flat if flat.mode == "RGB" else flat.convert("RGB"), conversion
+        return _gray_16(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image if image.mode == "RGB" or (image.mode == "CMYK" and keep_inks) else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; what is transparent becomes white."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _gray_16(image: Image.Image) -> Image.Image:

@@ -155,7 +155,7 @@ def _without(data: bytes, count: int) -> bytes:
 
     Raises:
         TruncatedImage: a hole was filled with zeros, which may have been decoded as pixels.
-        CorruptImage: so many bytes are left over that the pixels cannot be right.
+        CorruptImage: over 16 bytes are left over that are no padding, so some pixels are wrong.
     """
     scan, end = _last_scan(data)
     rest, extra = data[scan : end - count], data[end - count : end]

@@ -21,6 +21,7 @@ from vision.icc import DISPLAY_P3, REC_2020, SRGB, SRGB_CURVE, Curve, Primaries,
 MAX_PROFILE_BYTES = 4 * 2**20
 """Profiles of printers have up to 3 MB."""
 _KEPT_CONVERSIONS = 16
+_DAMAGED = "The colour profile is damaged and was ignored."
 
 # Code points of ITU-T H.273, which a cICP chunk holds: primaries, and the curves that browsers use for them.
 _PRIMARIES = {
@@ -96,8 +97,8 @@ def _unpacked(packed: bytes) -> Tagged:
     try:
         icc = inflate.decompress(body[1:], MAX_PROFILE_BYTES + 1)
     except zlib.error:
-        return Tagged(None, "The colour profile is damaged and was ignored.")
-    return Tagged(icc) if name and body[:1] == b"\0" else Tagged(None, "The colour profile is damaged and was ignored.")
+        return Tagged(None, _DAMAGED)
+    return Tagged(icc) if name and body[:1] == b"\0" else Tagged(None, _DAMAGED)
 
 
 def _by_numbers(chunks: Mapping[bytes, bytes], warning: str) -> Tagged:
@@ -182,7 +183,7 @@ def _make(icc: bytes, mode: str, gray: bool) -> Conversion:
         name = "".join(filter(str.isprintable, ImageCms.getProfileDescription(source)))[:80]
         apply = _by_table(source) if space == b"GRAY" else _by_transform(source, mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return Conversion(warning="The colour profile is damaged and was ignored.")
+        return Conversion(warning=_DAMAGED)
     return Conversion(apply, name or "without a name") if apply else Conversion()
 
 

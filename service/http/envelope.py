@@ -73,12 +73,8 @@ class RequestEnvelope:
             if not status:
                 await self.last_answer(Request(scope))(scope, receive, send_with_headers)
         finally:
-            if scope["method"] == "OPTIONS":
-                pass  # asks what may be asked
-            elif scope["path"] == "/classify":
-                self.metrics.count(REQUESTS, status=str(status))
-            elif kind := _EXPLANATIONS.get(scope["path"]):
-                self.metrics.count(EXPLANATION_REQUESTS, kind=kind, status=str(status))
+            if scope["method"] != "OPTIONS":  # which only asks what a path takes
+                self._count(scope["path"], str(status))
             if not (status == 200 and scope["path"].startswith("/health/")):  # probes would fill the log
                 log_request(
                     request_id=request_id,
@@ -90,6 +86,12 @@ class RequestEnvelope:
                     duration_ms=round(1000 * (time.monotonic() - started), 2),
                     **({"error": repr(failure)[:1000]} if failure is not None else {}),
                 )
+
+    def _count(self, path: str, status: str) -> None:
+        if path == "/classify":
+            self.metrics.count(REQUESTS, status=status)
+        elif kind := _EXPLANATIONS.get(path):
+            self.metrics.count(EXPLANATION_REQUESTS, kind=kind, status=status)
 
 
 def request_id_of(scope: Scope) -> str:

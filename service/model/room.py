@@ -20,7 +20,11 @@ class PixelRoom:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Waits until there is room for so many pixels, and keeps it."""
+        """Occupies a part of the room while the block runs.
+
+        Args:
+            pixels: of one image, at least 0. Waits until so many are free.
+        """
         with self._turn, self._freed:
             self._freed.wait_for(lambda: self._used == 0 or self._used + pixels <= self._most)
             self._used += pixels

@@ -10,7 +10,16 @@ from PIL import Image
 
 from tests.conftest import encode
 from tests.vision.pngs import SIGNATURE, chunk, header
-from tests.vision.profiles import ADOBE_RGB, gray_profile, inks, table_profile
+from tests.vision.profiles import (
+    ADOBE_RGB,
+    bitmap_of_version_5,
+    chromaticities,
+    gamma,
+    gray_profile,
+    inks,
+    table_profile,
+    with_chunks,
+)
 from tests.vision.test_image import orientation_tag
 from tests.vision.test_image_frames import apng, control, gif, packed, webp
 from vision.icc import DISPLAY_P3, REC_2020, SRGB, SRGB_CURVE, matrix_profile
@@ -53,12 +62,7 @@ def jpeg(picture: Image.Image = CUBE, **options: object) -> bytes:
 
 
 def png(picture: Image.Image = CUBE, mode: str = "RGB", *chunks: bytes, **options: object) -> bytes:
-    data = encode(picture.convert(mode), "PNG", **options)
-    return data[:33] + b"".join(chunks) + data[33:]
-
-
-def gamma(value: int) -> bytes:
-    return chunk(b"gAMA", struct.pack(">I", value))
+    return with_chunks(encode(picture.convert(mode), "PNG", **options), *chunks)
 
 
 def veiled(picture: Image.Image = CUBE) -> Image.Image:
@@ -78,14 +82,6 @@ def deep(samples: int) -> bytes:
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     kind = {1: 0, 3: 2}[samples]
     return SIGNATURE + header(16, 16, 16, kind) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def bitmap(icc: bytes = b"") -> bytes:
-    """With a header of version 5."""
-    rows = encode(CUBE, "BMP")[54:]
-    parts = struct.pack("<IiiHHIIiiII", 124, 32, 16, 1, 24, 0, len(rows), 2835, 2835, 0, 0) + bytes(16)
-    parts += (b"DEBM" if icc else b"BGRs") + bytes(48) + struct.pack("<4I", 4, 124 + len(rows), len(icc), 0)
-    return b"BM" + struct.pack("<IHHI", 138 + len(rows) + len(icc), 0, 0, 138) + parts + rows + icc
 
 
 def hidden_default() -> bytes:
@@ -157,8 +153,8 @@ def pictures() -> dict[str, Picture]:
         "webp small first frame": lambda: webp((14, 16), (2, 4), (8, 8), encode, alpha=True),
         "bmp": lambda: encode(CUBE, "BMP"),
         "bmp palette": lambda: encode(CUBE.quantize(64), "BMP"),
-        "bmp of version 5": bitmap,
-        "bmp display p3": lambda: bitmap(P3),
+        "bmp of version 5": lambda: bitmap_of_version_5(CUBE, encode),
+        "bmp display p3": lambda: bitmap_of_version_5(CUBE, encode, P3),
     }
     made |= {
         f"jpeg orientation {turn}": lambda turn=turn: jpeg(SMOOTH, exif=orientation_tag(turn)) for turn in range(1, 9)
@@ -169,7 +165,7 @@ def pictures() -> dict[str, Picture]:
             "Chromium folds black into the other inks before it looks them up; we match the profile, see test_profiles",
         ),
         "png gamma and primaries of srgb": (
-            png(CUBE, "RGB", gamma(45_455), chunk(b"cHRM", struct.pack(">8I", *_SRGB_NUMBERS))),
+            png(CUBE, "RGB", gamma(45_455), chromaticities(SRGB)),
             "the PNG standard asks writers of sRGB for these numbers; Chromium takes them as a pure gamma of 2.2",
         ),
         "webp turned": (
@@ -184,6 +180,3 @@ def pictures() -> dict[str, Picture]:
     return {name: Picture(make()) for name, make in made.items()} | {
         name: Picture(*given) for name, given in differing.items()
     }
-
-
-_SRGB_NUMBERS = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)

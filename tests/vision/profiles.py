@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 
+from tests.vision.pngs import chunk
 from vision.icc import Primaries, packed_curve, profile
 
 ADOBE_RGB = Primaries((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
@@ -55,3 +56,30 @@ _INKS = np.array([[0, 0.63, 0.87], [0.85, 0.1, 0.5], [1, 0.93, 0.1], [0.13, 0.12
 def inks(cmyk):
     """What four inks over each other look like."""
     return np.prod(1 - cmyk[:, :, None] * (1 - _INKS[None]), axis=1)
+
+
+def gamma(value):
+    """A PNG's chunk; 100,000 times the exponent by which it was stored."""
+    return chunk(b"gAMA", struct.pack(">I", value))
+
+
+def chromaticities(named):
+    """A PNG's chunk of primaries and white."""
+    red, green, blue, white = named
+    return chunk(
+        b"cHRM", struct.pack(">8I", *(round(100_000 * value) for xy in (white, red, green, blue) for value in xy))
+    )
+
+
+def with_chunks(png, *chunks):
+    """A PNG with chunks after its header."""
+    return png[:33] + b"".join(chunks) + png[33:]
+
+
+def bitmap_of_version_5(picture, encode, icc=b""):
+    """A bitmap that embeds a profile, or says that it is sRGB."""
+    rows = encode(picture, "BMP")[54:]
+    size = (picture.width, picture.height)
+    parts = struct.pack("<IiiHHIIiiII", 124, *size, 1, 24, 0, len(rows), 2835, 2835, 0, 0) + bytes(16)
+    parts += (b"DEBM" if icc else b"BGRs") + bytes(48) + struct.pack("<4I", 4, 124 + len(rows), len(icc), 0)
+    return b"BM" + struct.pack("<IHHI", 138 + len(rows) + len(icc), 0, 0, 138) + parts + rows + icc

@@ -11,7 +11,16 @@ import pytest
 from PIL import Image
 
 from tests.vision.pngs import chunk
-from tests.vision.profiles import ADOBE_RGB, gray_profile, inks, table_profile
+from tests.vision.profiles import (
+    ADOBE_RGB,
+    bitmap_of_version_5,
+    chromaticities,
+    gamma,
+    gray_profile,
+    inks,
+    table_profile,
+    with_chunks,
+)
 from tests.vision.test_image import orientation_tag
 from vision import image, profiles
 from vision.icc import DISPLAY_P3, REC_2020, SRGB, SRGB_CURVE, Primaries, matrix_profile
@@ -45,20 +54,6 @@ def stored(values):
 
 def far(decoded, expected):
     return np.abs(decoded.pixels.astype(float) - expected).max()
-
-
-def with_chunks(data, *chunks):
-    """A PNG with chunks after its header."""
-    return data[:33] + b"".join(chunk(kind, body) for kind, body in chunks) + data[33:]
-
-
-def gamma(value):
-    return b"gAMA", struct.pack(">I", value)
-
-
-def primaries(named):
-    red, green, blue, white = named
-    return b"cHRM", struct.pack(">8I", *(round(100_000 * value) for xy in (white, red, green, blue) for value in xy))
 
 
 @pytest.fixture
@@ -179,17 +174,17 @@ CODED = {
 @pytest.mark.parametrize("name", CODED)
 def test_a_png_may_name_its_colours_by_code_points(png, name):
     code, expected = CODED[name]
-    decoded = decode(with_chunks(png(), (b"cICP", bytes(code)), gamma(30_000)), LIMITS)
+    decoded = decode(with_chunks(png(), chunk(b"cICP", bytes(code)), gamma(30_000)), LIMITS)
     assert far(decoded, expected) <= 1
     assert decoded.warning == ""
 
 
 @pytest.mark.parametrize("code", [(9, 16, 0, 1), (9, 18, 0, 1), (1, 13, 1, 1), (1, 13, 0, 0), (99, 13, 0, 1), (1, 13)])
 def test_code_points_that_are_not_supported_are_named(png, code):
-    plain = decode(with_chunks(png(), (b"cICP", bytes(code))), LIMITS)
+    plain = decode(with_chunks(png(), chunk(b"cICP", bytes(code))), LIMITS)
     assert far(plain, CUBE) == 0
     assert ", ".join(map(str, code)) in plain.warning
-    other = decode(with_chunks(png(icc_profile=P3), (b"cICP", bytes(code))), LIMITS)
+    other = decode(with_chunks(png(icc_profile=P3), chunk(b"cICP", bytes(code))), LIMITS)
     assert far(other, P3_CUBE) <= 1
 
 
@@ -198,8 +193,8 @@ def test_a_png_may_name_a_gamma(png, value):
     assert far(decode(with_chunks(png(), gamma(value)), LIMITS), stored(light(CUBE, 100_000 / value))) <= 1
 
 
-def test_a_png_may_name_its_primaries(png):
-    data = with_chunks(png(), gamma(45_471), primaries(ADOBE_RGB))
+def test_a_png_may_name_its_chromaticities(png):
+    data = with_chunks(png(), gamma(45_471), chromaticities(ADOBE_RGB))
     assert far(decode(data, LIMITS), from_adobe(CUBE)) <= 1
 
 
@@ -207,11 +202,11 @@ def test_a_png_may_name_its_primaries(png):
     "chunks",
     [
         [gamma(45_455)],
-        [gamma(45_455), primaries(SRGB)],
+        [gamma(45_455), chromaticities(SRGB)],
         [gamma(44_500)],
         [gamma(47_000)],
-        [primaries(ADOBE_RGB)],
-        [gamma(100_000), (b"sRGB", b"\0")],
+        [chromaticities(ADOBE_RGB)],
+        [gamma(100_000), chunk(b"sRGB", b"\0")],
     ],
 )
 def test_what_means_srgb_changes_nothing(png, chunks):
@@ -226,11 +221,11 @@ def test_what_means_srgb_changes_nothing(png, chunks):
         [gamma(0)],
         [gamma(1)],
         [gamma(2**32 - 1)],
-        [(b"gAMA", b"\0\1")],
-        [gamma(100_000), primaries(Primaries((0.3, 0.3), (0.3, 0.3), (0.3, 0.3)))],
-        [gamma(100_000), primaries(Primaries((0.64, 0), (0.3, 0.6), (0.15, 0.06)))],
-        [gamma(100_000), (b"cHRM", b"\xff" * 32)],
-        [gamma(100_000), (b"cHRM", bytes(32))],
+        [chunk(b"gAMA", b"\0\1")],
+        [gamma(100_000), chromaticities(Primaries((0.3, 0.3), (0.3, 0.3), (0.3, 0.3)))],
+        [gamma(100_000), chromaticities(Primaries((0.64, 0), (0.3, 0.6), (0.15, 0.06)))],
+        [gamma(100_000), chunk(b"cHRM", b"\xff" * 32)],
+        [gamma(100_000), chunk(b"cHRM", bytes(32))],
     ],
 )
 def test_numbers_that_mean_nothing_are_ignored_with_a_warning(png, chunks):
@@ -242,7 +237,7 @@ def test_numbers_that_mean_nothing_are_ignored_with_a_warning(png, chunks):
 def test_chunks_after_the_pixels_mean_nothing(png):
     data = png()
     end = data.index(b"IEND") - 4
-    decoded = decode(data[:end] + chunk(*gamma(100_000)) + data[end:], LIMITS)
+    decoded = decode(data[:end] + gamma(100_000) + data[end:], LIMITS)
     assert far(decoded, CUBE) == 0
 
 
@@ -327,7 +322,7 @@ def test_an_exif_thumbnail_hides_no_profile(jpeg, encoded):
 
 def test_a_profile_that_unpacks_to_gigabytes_costs_little(png):
     bomb = zlib.compress(bytes(200_000_000), 9)
-    data = with_chunks(png(), (b"iCCP", b"bomb\0\0" + bomb))
+    data = with_chunks(png(), chunk(b"iCCP", b"bomb\0\0" + bomb))
     tracemalloc.start()
     decoded = decode(data, LIMITS)
     _, peak = tracemalloc.get_traced_memory()
@@ -369,11 +364,7 @@ def test_models_from_before_get_colours_as_they_are_stored(png, jpeg):
 
 
 def test_a_bitmap_may_embed_a_profile(encoded):
-    rows = encoded(Image.fromarray(CUBE), "BMP")[54:]
     for icc in (P3, b""):
-        parts = struct.pack("<IiiHHIIiiII", 124, 32, 16, 1, 24, 0, len(rows), 2835, 2835, 0, 0) + bytes(16)
-        parts += (b"DEBM" if icc else b"BGRs") + bytes(48) + struct.pack("<4I", 4, 124 + len(rows), len(icc), 0)
-        data = b"BM" + struct.pack("<IHHI", 138 + len(rows) + len(icc), 0, 0, 138) + parts + rows + icc
-        decoded = decode(data, LIMITS)
+        decoded = decode(bitmap_of_version_5(Image.fromarray(CUBE), encoded, icc), LIMITS)
         assert far(decoded, P3_CUBE if icc else CUBE) <= 1
         assert decoded.profile == ("Display P3" if icc else "")

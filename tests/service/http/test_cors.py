@@ -1,5 +1,7 @@
 """Web pages of other origins may ask where a setting lets them, and their preflights take no place."""
 
+import asyncio
+
 import pytest
 
 from service.settings import Settings, SettingsError
@@ -32,17 +34,42 @@ def test_a_preflight_of_an_origin_that_is_named_is_answered(served, allowed):
     assert response.headers["x-request-id"]
 
 
-def test_a_preflight_takes_no_place(served):
-    """It is answered while every place is taken, and counts as no request of /classify."""
-    before = served.counted("sightline_requests_total", status="200")
-    response = served.request(
-        "OPTIONS",
-        "/classify",
-        settings={"cors_origins": HOME, "max_ongoing_requests": 1},
-        headers={"origin": HOME, **PREFLIGHT},
-    )
-    assert response.status_code == 200
-    assert served.counted("sightline_requests_total", status="200") == before
+class Waiting:
+    """A classifier that holds its requests until it is told to answer."""
+
+    def __init__(self, served):
+        self.bundle, self.engine, self.has_linear_head = served.classifier.bundle, served.classifier.engine, None
+        self._classify = served.classifier.classify
+        self.begun, self.answer = asyncio.Event(), asyncio.Event()
+
+    def check_ready(self): ...
+
+    async def classify(self, data, deadline):
+        self.begun.set()
+        await self.answer.wait()
+        return await self._classify(data, deadline)
+
+
+def test_a_preflight_takes_no_place_and_is_not_counted(served, encoded, digit):
+    image, waiting = encoded(digit(7), "PNG"), Waiting(served)
+    names = [{"status": status} for status in ("200", "204")]
+    before = [served.counted("sightline_requests_total", **name) for name in names]
+
+    async def scenario(client):
+        only = asyncio.create_task(client.post("/classify", content=image))
+        await waiting.begun.wait()
+        headers = {"origin": HOME, **PREFLIGHT}
+        preflight, other = (
+            await client.options("/classify", headers=headers),
+            await client.post("/classify", content=image),
+        )
+        waiting.answer.set()
+        return preflight, other, await only
+
+    answers = served.run(scenario, waiting, cors_origins=HOME, max_ongoing_requests=1)
+    assert [one.status_code for one in answers] == [200, 503, 200]
+    after = [served.counted("sightline_requests_total", **name) for name in names]
+    assert after == [before[0] + 1, before[1]]  # the image alone
 
 
 @pytest.mark.parametrize("path", ["/models", "/classify"])

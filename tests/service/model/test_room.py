@@ -37,7 +37,7 @@ def test_images_that_fit_are_decoded_at_the_same_time():
 
 def test_an_image_waits_until_there_is_room():
     room = PixelRoom(10)
-    first, second = Holder(room, 6), None
+    first = Holder(room, 6)
     assert first.inside.wait(5)
     second = Holder(room, 5)
     assert not second.inside.wait(0.1)
