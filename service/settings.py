@@ -28,7 +28,8 @@ RENAMED: Mapping[str, str] = {
 _ORIGIN = r"https?://[A-Za-z0-9.\[\]:-]{1,300}"
 _ORIGINS = rf"^(\*|{_ORIGIN}(,{_ORIGIN})*)?$"
 _IMAGE = DecodeLimits()
-_DECODING_PIXELS = 16_000_000  # for each worker: a photo of 12 to 16 million pixels
+LARGE_IMAGE_PIXELS = 16_000_000
+"""More than phones take by default. Larger images are rare: they wait for room, and leave no memory behind."""
 
 
 class SettingsError(SightlineError):
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
     @property
     def decoding_pixels(self) -> int:
         """`max_decoding_pixels`, or if that is 0, room for a photo in each worker, and for the largest image."""
-        return self.max_decoding_pixels or max(self.max_image_pixels, _DECODING_PIXELS * (self.worker_threads + 1))
+        return self.max_decoding_pixels or max(self.max_image_pixels, LARGE_IMAGE_PIXELS * (self.worker_threads + 1))
 
     @property
     def worker_threads(self) -> int:
